@@ -1,0 +1,1 @@
+"""Cancelling Clopos orders: everything that the triggers share."""

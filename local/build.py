@@ -1,0 +1,139 @@
+"""Build one function's artifact: the ``functions/`` folder and everything it imports.
+
+``sam build`` calls this through the Makefile, once per function. It needs nothing but the standard library,
+so that it runs under whatever Python the Makefile found.
+"""
+
+from __future__ import annotations
+
+import compileall
+import fcntl
+import hashlib
+import importlib.util
+import os
+import py_compile
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FUNCTIONS = ROOT / "functions"
+REQUIREMENTS = ROOT / "requirements.txt"
+CACHE = ROOT / ".local" / "build"
+
+#: The runtime in template.yaml. Only its own bytecode is of use to it.
+RUNTIME = (3, 13)
+
+#: What pip may choose from: pure Python, so that one artifact runs on every processor and under the
+#: Python of the local emulator.
+WHEELS = ("--only-binary=:all:", "--implementation=py", "--abi=none", "--platform=any", "--python-version=3.13")
+
+#: The AWS services that the functions call. botocore's descriptions of the other 400 are 26 MB.
+SERVICES = {"lambda", "secretsmanager", "sqs", "sts"}
+
+#: Files of the dependencies that nothing reads at run time. No dependency looks up its own metadata.
+UNUSED = ("bin", "*.dist-info", "*-stubs", "*/tests", "**/*.pyi", "**/py.typed", "boto3/data", "boto3/examples")
+
+#: Where Lambda unpacks the artifact, hence the path that belongs into its bytecode.
+TASK_ROOT = "/var/task"
+
+#: 1980-01-02, the first whole day that a zip file can express in every time zone. Equal times make equal zips.
+TIMESTAMP = 315619200
+
+
+def build(artifact: Path) -> None:
+    """Fill `artifact` with the functions and their dependencies.
+
+    Parameters
+    ----------
+    artifact : Path
+        The folder that is going to be zipped and uploaded. It may exist.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        functions = Path(scratch, "functions")
+        shutil.copytree(FUNCTIONS, functions, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        finish(functions)
+        for tree in (dependencies(), functions):
+            shutil.copytree(tree, artifact, dirs_exist_ok=True, copy_function=link)
+
+
+def link(source: str, target: str) -> None:
+    """Give a file a second name: four artifacts of 1,700 files each take a tenth of the time of copies."""
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copy2(source, target)
+
+
+def dependencies() -> Path:
+    """Return a folder with what the lock file asks for, installing it where that was not done before.
+
+    The four functions share it, whether ``sam`` builds them one after another or at once.
+    """
+    recipe = REQUIREMENTS.read_bytes() + Path(__file__).read_bytes() + importlib.util.MAGIC_NUMBER
+    tree = CACHE / hashlib.sha256(recipe).hexdigest()[:16]
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not tree.is_dir():
+            with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+                packages = Path(scratch, "packages")
+                install(packages, scratch=Path(scratch))
+                prune(packages)
+                finish(packages)
+                packages.rename(tree)
+    return tree
+
+
+def install(target: Path, scratch: Path) -> None:
+    """Install the locked packages into `target` with a pip of our own, since not every Python brings one."""
+    venv.create(scratch / "venv", with_pip=True)
+    subprocess.run(
+        [scratch / "venv" / "bin" / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+        + ["--no-compile", "--no-deps", "--require-hashes", *WHEELS]
+        + ["--target", target, "--requirement", REQUIREMENTS],
+        check=True,
+    )
+
+
+def prune(packages: Path) -> None:
+    """Delete what the functions never load; the artifact shrinks from 39 to 12 MB."""
+    for service in (packages / "botocore" / "data").iterdir():
+        if service.is_dir() and service.name not in SERVICES:
+            shutil.rmtree(service)
+    for pattern in UNUSED:
+        for path in list(packages.glob(pattern)):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def finish(folder: Path) -> None:
+    """Compile `folder` and take out of it what differs from one build to the next.
+
+    Lambda's code folder is read-only, so it would compile everything at each cold start. The bytecode is not
+    checked against its sources (they cannot change there) and is only made by a Python of the runtime's
+    version; without one the artifact works all the same.
+    """
+    if sys.version_info[:2] == RUNTIME:
+        compileall.compile_dir(
+            folder,
+            quiet=1,
+            stripdir=str(folder),
+            prependdir=TASK_ROOT,
+            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        )
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # Lambda's user has to read it, whatever our umask
+        os.utime(path, (TIMESTAMP, TIMESTAMP))
+
+
+if __name__ == "__main__":
+    if sys.version_info[:2] != RUNTIME:
+        print("No Python 3.13 here: building without bytecode (cold starts are slower).", file=sys.stderr)
+    build(Path(sys.argv[1]))

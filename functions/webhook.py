@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.parameters import GetParameterError, SecretsProvider
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
@@ -40,8 +41,10 @@ def post_cancellation() -> Response[str]:
     try:
         message_id = _accept()
     except CancelError as exc:
+        metrics.add_metric("WebhooksRefused", MetricUnit.Count, 1)
         logger.warning("webhook refused", error=exc.code, cause=str(exc.__cause__ or exc.message))
         return respond(200, exc.envelope(request_id), exc)
+    metrics.add_metric("WebhooksAccepted", MetricUnit.Count, 1)
     return respond(202, {"success": True, "data": {"message_id": message_id}, "request_id": request_id})
 
 

@@ -108,11 +108,17 @@ class Tally:
         Answers with status 429.
     latencies_ms : list of float
         Milliseconds that each answered call took, with the retries behind it.
+    quota_left : int or None
+        Calls that Clopos said are left in its window.
+    token_seconds_left : float or None
+        Seconds until the token expires.
     """
 
     attempts: int = 0
     throttled: int = 0
     latencies_ms: list[float] = field(default_factory=list)
+    quota_left: int | None = None
+    token_seconds_left: float | None = None
 
 
 class Clopos:
@@ -260,6 +266,8 @@ class Clopos:
         tally.attempts += len(statuses)
         tally.throttled += statuses.count(429)
         tally.latencies_ms.append(response.elapsed.total_seconds() * 1000)
+        remaining = response.headers.get("RateLimit-Remaining", "")
+        tally.quota_left = int(remaining) if remaining.isdecimal() else None
         return response
 
 

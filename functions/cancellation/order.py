@@ -15,7 +15,12 @@ from cancellation.messages import Order
 from cancellation.telemetry import logger, metrics, tracer
 from cancellation.tokens import Tokens
 
-COUNTERS = {"cancelled": "OrdersCancelled", "rejected": "OrdersRejected", "deferred": "OrdersDeferred"}
+COUNTERS = {
+    "cancelled": "OrdersCancelled",
+    "rejected": "OrdersRejected",
+    "deferred": "OrdersDeferred",
+    "failed": "OrdersFailed",
+}
 
 
 @dataclass
@@ -60,12 +65,17 @@ class Outcome:
             duration_ms=round(self.duration_ms),
             **keys,
         )
-        if self.name in COUNTERS:
-            metrics.add_metric(COUNTERS[self.name], MetricUnit.Count, 1)
+        metrics.add_metric(COUNTERS[self.name], MetricUnit.Count, 1)
         if self.tally.throttled:
             metrics.add_metric("CloposThrottled", MetricUnit.Count, self.tally.throttled)
         for latency_ms in self.tally.latencies_ms:
             metrics.add_metric("CloposLatency", MetricUnit.Milliseconds, latency_ms)
+        if self.tally.quota_left is not None:
+            metrics.add_metric("CloposQuotaLeft", MetricUnit.Count, self.tally.quota_left)
+        if self.error and self.error.code == "clopos_access_denied":
+            metrics.add_metric("CloposAccessDenied", MetricUnit.Count, 1)
+        if self.tally.token_seconds_left is not None:
+            metrics.add_metric("TokenSecondsLeft", MetricUnit.Seconds, self.tally.token_seconds_left)
 
 
 def cancel_order(
@@ -113,6 +123,7 @@ def cancel_order(
 
 def _cancel(order: Order, clopos: Clopos, tokens: Tokens, deadline: Deadline, tally: Tally) -> dict[str, Any]:
     token = tokens.get(deadline)
+    tally.token_seconds_left = token.seconds_left()
     try:
         return clopos.cancel(order, token.value, deadline, tally)
     except TokenRefused as refused:

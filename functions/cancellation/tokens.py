@@ -42,9 +42,14 @@ class Token(NamedTuple):
     value: str
     expires_at: float | None
 
+    def seconds_left(self) -> float | None:
+        """Return the seconds until it expires; None where that is not known."""
+        return None if self.expires_at is None else self.expires_at - time.time()
+
     def expired(self) -> bool:
         """Whether it must not be used any more."""
-        return self.expires_at is not None and time.time() >= self.expires_at
+        left = self.seconds_left()
+        return left is not None and left <= 0
 
 
 def fingerprint(token: str) -> str:

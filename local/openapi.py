@@ -1,0 +1,183 @@
+"""Write the API's description from the schemas and tables that the functions work with.
+
+``python -m local.openapi`` rewrites ``docs/openapi.json``; a test says when that is due.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from apispec import APISpec
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "functions"))
+
+from cancellation.clopos import ORDER_DATA  # noqa: E402
+from cancellation.errors import KINDS  # noqa: E402
+from cancellation.messages import CANCEL_MESSAGE, CANCEL_REQUEST, ORDER_ID, VENUE_ID  # noqa: E402
+
+FILE = ROOT / "docs" / "openapi.json"
+
+REQUEST_ID = {
+    "type": "string",
+    "description": "Lambda's request id, or API Gateway's where it answers by itself",
+}
+UPSTREAM = {
+    "type": ["object", "null"],
+    "description": "what Clopos said; null where it was not reached",
+    "properties": {
+        "status": {"type": "integer"},
+        "error": {"type": ["string", "null"]},
+        "message": {"type": ["string", "null"]},
+    },
+    "required": ["status", "error", "message"],
+    "additionalProperties": False,
+}
+# Which errors a route can give. API Gateway's own answers are among them: 400 and 413 to what it cannot read,
+# 403 to a bad SigV4 signature, 415, 429 over the limits, 500 and 504 where a function does not run.
+BOTH = ("invalid_request", "rate_limited", "internal_error", "unauthenticated")
+CANCEL = (*BOTH, *(code for code in KINDS if code.startswith(("order", "clopos", "token"))))
+WEBHOOK = (*BOTH, "service_unavailable")
+GATEWAY = {403: "unauthenticated", 413: "invalid_request", 415: "invalid_request", 504: "internal_error"}
+
+
+def describe() -> dict[str, Any]:
+    """Return the OpenAPI 3.1 description."""
+    spec = APISpec(
+        title="clopos-cancel",
+        version="1",
+        openapi_version="3.1.0",
+        info={"description": "Cancels Clopos orders: sets their status to `IGNORE`."},
+        servers=[
+            {
+                "url": "{ApiUrl}",
+                "variables": {"ApiUrl": {"default": "/", "description": "the stack's output"}},
+            }
+        ],
+    )
+    order = {**ORDER_DATA, "required": list(ORDER_DATA["properties"]), "additionalProperties": False}
+    for name, schema in {
+        "CancelRequest": CANCEL_REQUEST,
+        "CancelMessage": CANCEL_MESSAGE,
+        "WrappedMessage": {
+            "type": "object",
+            "properties": {"data": {"$ref": "#/components/schemas/CancelMessage"}},
+            "required": ["data"],
+            "description": "a Standard Webhooks payload",
+        },
+        "Cancelled": envelope(order),
+        "Accepted": envelope(fields(message_id={"type": "string"})),
+        "Problem": fields(
+            success={"const": False},
+            error={"enum": list(KINDS)},
+            message={"type": "string", "description": "for a person"},
+            retryable={"type": "boolean"},
+            request_id=REQUEST_ID,
+            upstream=UPSTREAM,
+        ),
+    }.items():
+        spec.components.schema(name, component=schema)
+    spec.components.security_scheme(
+        "sigv4",
+        {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Authorization",
+            "x-amazon-apigateway-authtype": "awsSigv4",
+            "description": "AWS Signature Version 4 of the service `execute-api`",
+        },
+    )
+    spec.path(
+        "/orders/{id}",
+        operations={
+            "put": {
+                "operationId": "cancelOrder",
+                "summary": "Cancel an order and wait for the result",
+                "security": [{"sigv4": []}],
+                "parameters": [
+                    {"name": "id", "in": "path", "required": True, "schema": text_of(ORDER_ID)},
+                    {"name": "x-venue", "in": "header", "schema": {**VENUE_ID, "type": "integer"}},
+                ],
+                "requestBody": {"required": True, "content": json_of("CancelRequest")},
+                "responses": {"200": {"description": "cancelled", "content": json_of("Cancelled")}}
+                | problems(CANCEL),
+            }
+        },
+    )
+    spec.path(
+        "/webhooks/cancellations",
+        operations={
+            "post": {
+                "operationId": "acceptWebhook",
+                "summary": "Put a cancellation on the queue",
+                "description": "Signed per Standard Webhooks. The body is at most 64 KiB.",
+                "security": [],
+                "parameters": [
+                    {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
+                    for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+                ],
+                "requestBody": {"required": True, "content": json_of("CancelMessage", "WrappedMessage")},
+                "responses": {"202": {"description": "accepted", "content": json_of("Accepted")}}
+                | problems(WEBHOOK),
+            }
+        },
+    )
+    return spec.to_dict()
+
+
+def fields(**properties: Any) -> dict[str, Any]:
+    """Return the schema of an object that has exactly these properties."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def envelope(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a successful answer."""
+    return fields(success={"const": True}, data=data, request_id=REQUEST_ID)
+
+
+def json_of(*schemas: str) -> dict[str, Any]:
+    """Return the content of a request or an answer, of any of these schemas."""
+    references = [{"$ref": f"#/components/schemas/{schema}"} for schema in schemas]
+    return {"application/json": {"schema": references[0] if len(references) == 1 else {"anyOf": references}}}
+
+
+def text_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a value that comes as text."""
+    return {"type": "string", "pattern": schema["pattern"], "description": schema["description"]}
+
+
+def problems(codes: tuple[str, ...]) -> dict[str, Any]:
+    """Return the answers for these error codes, by status."""
+    statuses: dict[int, set[str]] = {}
+    for code in codes:
+        statuses.setdefault(KINDS[code].status, set()).add(code)
+    for status, code in GATEWAY.items():
+        statuses.setdefault(status, set()).add(code)
+    return {
+        str(status): {
+            "description": ", ".join(sorted(names)),
+            "content": json_of("Problem"),
+            "headers": {
+                "Retry-After": {"description": "seconds, where retryable", "schema": {"type": "integer"}}
+            }
+            if any(KINDS[name].retryable for name in names)
+            else {},
+        }
+        for status, names in sorted(statuses.items())
+    }
+
+
+def text() -> str:
+    """Return the description as the file holds it."""
+    return json.dumps(describe(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.parent.mkdir(exist_ok=True)
+    FILE.write_text(text())

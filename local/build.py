@@ -29,18 +29,39 @@ RUNTIME = (3, 13)
 
 #: What pip may choose from: pure Python, so that one artifact runs on every processor and under the
 #: Python of the local emulator.
-WHEELS = ("--only-binary=:all:", "--implementation=py", "--abi=none", "--platform=any", "--python-version=3.13")
+WHEELS = (
+    "--only-binary=:all:",
+    "--implementation=py",
+    "--abi=none",
+    "--platform=any",
+    "--python-version=3.13",
+)
 
 #: The AWS services that the functions call. botocore's descriptions of the other 400 are 26 MB.
-SERVICES = {"lambda", "secretsmanager", "sqs", "sts"}
+SERVICES = {
+    "lambda",
+    "secretsmanager",
+    "sqs",
+    "sts",
+    "xray",
+}  # xray: for its SDK, where that is not in Lambda
 
 #: Files of the dependencies that nothing reads at run time. No dependency looks up its own metadata.
-UNUSED = ("bin", "*.dist-info", "*-stubs", "*/tests", "**/*.pyi", "**/py.typed", "boto3/data", "boto3/examples")
+UNUSED = (
+    "bin",
+    "*.dist-info",
+    "*-stubs",
+    "*/tests",
+    "**/*.pyi",
+    "**/py.typed",
+    "boto3/data",
+    "boto3/examples",
+)
 
 #: Where Lambda unpacks the artifact, hence the path that belongs into its bytecode.
 TASK_ROOT = "/var/task"
 
-#: 1980-01-02, the first whole day that a zip file can express in every time zone. Equal times make equal zips.
+#: 1980-01-02, the first day that a zip file can express in every time zone. Equal times make equal zips.
 TIMESTAMP = 315619200
 
 
@@ -92,10 +113,21 @@ def dependencies() -> Path:
 def install(target: Path, scratch: Path) -> None:
     """Install the locked packages into `target` with a pip of our own, since not every Python brings one."""
     venv.create(scratch / "venv", with_pip=True)
+    python = scratch / "venv" / "bin" / "python"
+    arguments = ["--disable-pip-version-check", "--no-compile", "--no-deps", "--require-hashes", *WHEELS]
     subprocess.run(
-        [scratch / "venv" / "bin" / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        + ["--no-compile", "--no-deps", "--require-hashes", *WHEELS]
-        + ["--target", target, "--requirement", REQUIREMENTS],
+        [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "-qq",
+            *arguments,
+            "--target",
+            target,
+            "--requirement",
+            REQUIREMENTS,
+        ],
         check=True,
     )
 

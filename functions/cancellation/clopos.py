@@ -20,7 +20,7 @@ from cancellation.messages import Order
 from cancellation.pacing import NotInTime, Pacer
 from cancellation.transport import MIN_CALL_S, CallAdapter, CallRetry, CallTimeout, GaveUp, retry_after_s
 
-# Half a second after the second failure, then 1 s, 2 s, 4 s: a gateway that restarts is soon back.
+# At once after the first failure, then after 1, 2, 4, 8 s and jitter: a gateway that restarts is soon back.
 BACKOFF_FACTOR_S = 0.5
 BACKOFF_JITTER_S = 0.25
 # 501 and 505 say that asking again is pointless.

@@ -90,7 +90,7 @@ def parse_request(order_id: str, event: APIGatewayProxyEvent) -> Order:
         raise CancelError("invalid_request", "send no query parameters")
     venues = [
         value
-        for name, values in event.multi_value_headers.items()
+        for name, values in (event.get("multiValueHeaders") or {}).items()
         if name.lower() == "x-venue"
         for value in values
     ]

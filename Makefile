@@ -1,0 +1,115 @@
+# The front door. `make` alone lists what there is.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+FUNCTIONS := ApiFunction QueueFunction WebhookFunction TokenRefreshFunction
+
+# The environments are made with the first of these that works: the runtime of the functions, then newer, then
+# older Pythons. One that pyenv has installed counts as found, whichever version its shims point to just now.
+PYENV_ROOT ?= $(HOME)/.pyenv
+PYTHONS := $(PYTHON) python3.13 $(wildcard $(PYENV_ROOT)/versions/3.13.*/bin/python3.13) \
+    python3.14 python3.15 python3.12 python3.11 python3 python
+
+PY := .venv/bin/python
+SAM := SAM_CLI_TELEMETRY=0 $(PY) -m samcli
+
+# Nothing in a user's shell may redirect our pip, our Pythons or our (purely local) AWS calls.
+unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX \
+    VIRTUAL_ENV PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_PYTHON PIP_REQUIRE_VIRTUALENV PIP_REQUIREMENT \
+    PIP_CONSTRAINT PIP_BUILD_CONSTRAINT PIP_EDITABLE PIP_DRY_RUN PIP_NO_DEPS PIP_PRE PIP_NO_BINARY PIP_ONLY_BINARY \
+    PIP_PLATFORM PIP_PYTHON_VERSION PIP_IMPLEMENTATION PIP_ABI PIP_REPORT PIP_QUIET PIP_VERBOSE PIP_LOG \
+    AWS_PROFILE AWS_DEFAULT_PROFILE AWS_ENDPOINT_URL
+
+# The emulator and the simulator are on this machine, wherever the user's proxy is.
+export NO_PROXY := $(NO_PROXY),127.0.0.1,localhost
+export no_proxy := $(NO_PROXY)
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+.PHONY: run
+run: build .venv-emulator/.installed ## Deploy to a local AWS emulator, cancel orders there, show the results
+	@$(PY) -m local.run
+
+.PHONY: start
+start: build .venv-emulator/.installed ## The same stack, left running until Ctrl-C
+	@exec $(PY) -m local.stack
+
+.PHONY: test
+test: build .venv-emulator/.installed ## Run every test
+	@$(PY) -m pytest
+
+.PHONY: bench
+bench: build .venv-emulator/.installed ## Run the benchmarks
+	@$(PY) -m bench
+
+.PHONY: lint
+lint: .venv/.installed ## Check style and the template
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check --quiet . || { echo "Run: .venv/bin/ruff format ." >&2; exit 1; }
+	@$(SAM) validate --lint
+
+.PHONY: types
+types: .venv/.installed ## Check types
+	@$(PY) -m mypy
+
+.PHONY: build
+build: .venv/.installed ## sam build: the artifact that is deployed, here and on AWS
+	@echo "Building the functions (sam build)"
+	@mkdir -p .local
+	@$(SAM) build >.local/build.log 2>&1 || { cat .local/build.log >&2; exit 1; }
+
+# sam build calls these in the project's root, with the folder to fill in ARTIFACTS_DIR.
+.PHONY: $(FUNCTIONS:%=build-%)
+$(FUNCTIONS:%=build-%):
+	@$(find_python) && "$$python" -I local/build.py "$(ARTIFACTS_DIR)"
+
+.PHONY: lock
+lock: .venv/.installed ## Bring the locked dependencies up to date
+	@for lock in dev:"pyproject.toml --group dev" \
+	        :"pyproject.toml --constraint requirements-dev.txt" \
+	        emulator:"--group emulator"; do \
+	    name=$${lock%%:*}; \
+	    $(PY) -m uv pip compile $${lock#*:} --output-file "requirements$${name:+-$$name}.txt" --upgrade --quiet \
+	        --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" || exit 1; \
+	done
+
+.PHONY: clean
+clean: ## Delete everything that was made here
+	rm -rf .venv .venv-emulator .aws-sam .local .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Environments. A stamp is written last, so that one that was half made, or made from another lock file, or whose
+# Python has gone since, is made again.
+
+# $(call usable,python): it starts, is new enough, and can make an environment.
+usable = "$(1)" -c 'import sys; assert sys.version_info >= (3, 11); import ensurepip, ssl, venv' 2>/dev/null
+define find_python
+python=; bare=; \
+for candidate in $(PYTHONS); do \
+    if $(call usable,$$candidate); then python=$$candidate; break; fi; \
+    if "$$candidate" -c 'import sys; assert sys.version_info >= (3, 11)' 2>/dev/null; then bare=$$candidate; fi; \
+done; \
+if [ -z "$$python" ]; then \
+    if [ -n "$$bare" ]; then \
+        echo "$$bare cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; \
+    else \
+        echo "No Python 3.11 or newer was found (looked for: $(strip $(PYTHONS)))." >&2; \
+        echo "Install one, or name yours: make PYTHON=/path/to/python3" >&2; \
+    fi; \
+    exit 1; \
+fi
+endef
+
+STALE := $(foreach env,.venv .venv-emulator,$(if $(shell $(env)/bin/python -c 'print("ok")' 2>/dev/null),,$(env)/.installed))
+.PHONY: $(STALE)
+
+.venv/.installed: requirements-dev.txt
+.venv-emulator/.installed: requirements-emulator.txt
+.venv/.installed .venv-emulator/.installed:
+	@$(find_python); \
+	echo "Setting up $(@D) with $$("$$python" --version) from $< (a minute the first time)"; \
+	rm -rf $(@D) && "$$python" -m venv $(@D) \
+	    && $(@D)/bin/python -m pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes -r $< \
+	    && touch $@

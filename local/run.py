@@ -1,0 +1,319 @@
+"""Cancel orders through the deployed local stack, and tell what happened: ``make run``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import requests
+from standardwebhooks import Webhook
+
+from local.stack import STACK_NAME, LocalStack, StackError, end_on_termination, from_environment, say
+
+IGNORE = '{"status": "IGNORE"}'
+ORDERS = range(101, 131)  # pending at Clopos when the story begins
+PATIENCE_S = 60  # for what takes 5 s on an idle machine
+WIDTH = 100
+
+
+class Story:
+    """Prints the page, and remembers whether everything in it is true."""
+
+    def __init__(self) -> None:
+        self.checks = 0
+        self.failures: list[str] = []
+        self._color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def title(self, text: str) -> None:
+        """Begin a scene."""
+        print(f"\n{self._paint('1', text)}", flush=True)
+
+    def say(self, text: str) -> None:
+        """Print a paragraph of prose."""
+        print(textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="  "), flush=True)
+
+    def show(self, text: str) -> None:
+        """Print what was sent or received, as it is."""
+        print(textwrap.indent(text, "    "), flush=True)
+
+    def show_json(self, value: Any) -> None:
+        """Print a JSON object, a line per key where that is short, and never wider than the page."""
+        self.show(self._paint("36", "{" + textwrap.indent(_lines(value), " ").lstrip() + "}"))
+
+    def check(self, claim: str, truth: bool) -> None:
+        """Print a claim with its truth."""
+        self.checks += 1
+        if not truth:
+            self.failures.append(claim)
+        mark = self._paint("32", "ok    ") if truth else self._paint("31;1", "FAILED")
+        print(f"  {mark} {claim}", flush=True)
+
+    def _paint(self, color: str, text: str) -> str:
+        return f"\033[{color}m{text}\033[0m" if self._color else text
+
+
+def show_deployment(story: Story, stack: LocalStack) -> None:
+    """Tell what there is."""
+    resources = stack.client("cloudformation").describe_stack_resources(StackName=STACK_NAME)[
+        "StackResources"
+    ]
+    kinds = Counter(resource["ResourceType"].removeprefix("AWS::") for resource in resources)
+    story.title("Deployed: template.yaml, as CloudFormation on the local emulator made it")
+    story.say(", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
+    story.show(f"API      {stack.outputs['ApiUrl']}\nClopos   {stack.outputs['CloposUrl']} (a simulator)")
+    story.check(
+        "every resource was created", all(r["ResourceStatus"] == "CREATE_COMPLETE" for r in resources)
+    )
+
+
+def show_token(story: Story, stack: LocalStack) -> None:
+    """Tell of the token that the scheduled function fetched when the stack started."""
+    story.title("1. The scheduled function fetches a token")
+    log = find(lambda: stack.logs("TokenRefreshFunction"), message="token refreshed")
+    secret = stack.client("secretsmanager").get_secret_value(SecretId=stack.outputs["TokenSecretArn"])
+    expires_at = json.loads(secret["SecretString"])["expires_at"]
+    good_until = datetime.fromtimestamp(expires_at, UTC)
+    story.say(
+        f"POST /auth at Clopos; the token is in Secrets Manager and good until {good_until:%H:%M:%S} UTC."
+    )
+    story.check(
+        "the token secret expires when Clopos said", log is not None and log["expires_at"] == expires_at
+    )
+    story.check("Clopos saw one /auth call", len(auth_calls(stack)) == 1)
+
+
+def show_api(story: Story, stack: LocalStack) -> None:
+    """Cancel an order for an API caller."""
+    story.title("2. An API caller cancels order 108")
+    answer = put(stack, 108)
+    story.show(f"PUT /orders/108  {IGNORE}   (signed with SigV4)\n{status(answer)}")
+    story.show_json(answer.json())
+    story.check(
+        "the answer is 200, and the order IGNORE", answer.status_code == 200 and is_cancelled(stack, 108)
+    )
+    story.check(f"Clopos saw one PUT, with {IGNORE}", bodies(stack, 108) == [IGNORE])
+
+    stack.clopos.add_order(109, status="DELIVERED")
+    answer = put(stack, 109)
+    story.say("Order 109 is delivered already:")
+    story.show(status(answer))
+    story.show_json(answer.json())
+    story.check(
+        "the caller is told so, with 409",
+        (answer.status_code, answer.json()["error"]) == (409, "order_not_cancellable"),
+    )
+
+    unsigned = requests.Request("PUT", f"{stack.outputs['ApiUrl']}/orders/110", json={"status": "IGNORE"})
+    answer = send(unsigned)
+    story.check(
+        f"without a signature: {status(answer)}", answer.status_code == 403 and not bodies(stack, 110)
+    )
+
+
+def show_expired_token(story: Story, stack: LocalStack) -> None:
+    """Let every token expire before its time."""
+    story.title("3. Clopos suddenly calls the token expired")
+    before = len(auth_calls(stack))
+    stack.clopos.expire_tokens()
+    answer = put(stack, 111)
+    story.show(f"PUT /orders/111  {IGNORE}\n{status(answer)}")
+    story.check("the caller notices nothing", answer.status_code == 200 and is_cancelled(stack, 111))
+    seen = [call.status for call in stack.clopos.calls(111)]
+    story.check("Clopos refused the first PUT and took the second", seen == [401, 200])
+    story.check("one /auth call renewed the token", len(auth_calls(stack)) == before + 1)
+
+
+def show_queue(story: Story, stack: LocalStack) -> None:
+    """Cancel orders through the queue, next to messages that nothing can help."""
+    story.title("4. Five good messages on the queue, and three bad ones among them")
+    stack.clopos.add_order(118, status="RECEIVED")
+    good = [112, 113, 114, 115, 116]
+    sent = [
+        *({"order_id": order_id} for order_id in good[:3]),
+        {"order_id": True},
+        {"order_id": 404},
+        {"order_id": 118},
+        *({"order_id": str(order_id), "venue_id": 1} for order_id in good[3:]),
+    ]
+    bodies_sent = [json.dumps(message) for message in sent]
+    stack.client("sqs").send_message_batch(
+        QueueUrl=stack.outputs["QueueUrl"],
+        Entries=[{"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies_sent)],
+    )
+    story.show("\n".join(bodies_sent))
+    dead: list[dict[str, Any]] = []
+    all_done = until(
+        lambda: (
+            all(is_cancelled(stack, order_id) for order_id in good) and len(collect_dead(stack, dead)) == 3
+        )
+    )
+    story.check("the good ones are cancelled", all(is_cancelled(stack, order_id) for order_id in good))
+    story.check("with one PUT each", all(bodies(stack, order_id) == [IGNORE] for order_id in good))
+    log = find(lambda: stack.logs("QueueFunction"), message="order cancelled", order_id="112", source="queue")
+    story.check("each with a line in the log, for example:", log is not None)
+    story.show_json(
+        {key: (log or {}).get(key) for key in ("message", "source", "order_id", "outcome", "attempts")}
+    )
+    story.say("In the dead-letter queue, at once and unchanged, with the reason:")
+    for message in dead:
+        attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+        story.show(f"{message['Body']:<19} {attributes['ErrorCode']}: {attributes['ErrorMessage']}")
+    reasons = {m["Body"]: m["MessageAttributes"]["ErrorCode"]["StringValue"] for m in dead}
+    expected = dict(
+        zip(bodies_sent[3:6], ("invalid_request", "order_not_found", "order_not_cancellable"), strict=True)
+    )
+    story.check("that is where the bad ones are, and nothing else", all_done and reasons == expected)
+
+
+def show_webhook(story: Story, stack: LocalStack) -> None:
+    """Cancel an order for a webhook sender."""
+    story.title("5. A webhook sender cancels order 120")
+    url = f"{stack.outputs['ApiUrl']}/webhooks/cancellations"
+    secret = stack.client("secretsmanager").get_secret_value(SecretId=stack.outputs["WebhookSecretArn"])
+    body, sent_at = '{"type": "order.cancelled", "data": {"order_id": 120}}', datetime.now(UTC)
+    headers = {
+        "Content-Type": "application/json",
+        "webhook-id": "msg_120",
+        "webhook-timestamp": str(int(sent_at.timestamp())),
+        "webhook-signature": Webhook(secret["SecretString"]).sign("msg_120", sent_at, body),
+    }
+    answer = send(requests.Request("POST", url, data=body, headers=headers))
+    story.show(f"POST /webhooks/cancellations  {body}\n{status(answer)}")
+    story.show_json(answer.json())
+    story.check("accepted at once, with 202", answer.status_code == 202)
+    story.check("and cancelled by way of the queue", until(lambda: is_cancelled(stack, 120)))
+    forged = send(requests.Request("POST", url, data=body.replace("120", "121"), headers=headers))
+    story.check(
+        f"with one digit changed: {status(forged)}", forged.status_code == 401 and not bodies(stack, 121)
+    )
+
+
+SCENES = (show_deployment, show_token, show_api, show_expired_token, show_queue, show_webhook)
+
+NEXT = """\
+make start      the same stack, left running: send it orders of your own
+make test       every test, many of them on such a stack
+events/         what the functions are called with
+functions/      the code; an order's way begins in api.py, queue_worker.py or webhook.py
+README.md       deploying to AWS, and what to do when something is wrong"""
+
+
+def put(stack: LocalStack, order_id: int) -> requests.Response:
+    """Ask the API to cancel an order."""
+    return stack.http.put(
+        f"{stack.outputs['ApiUrl']}/orders/{order_id}",
+        data=IGNORE,
+        headers={"Content-Type": "application/json"},
+        timeout=PATIENCE_S,
+    )
+
+
+def send(request: requests.Request) -> requests.Response:
+    """Send a request that nobody signs with SigV4."""
+    with requests.Session() as session:
+        session.trust_env = False  # never through a proxy
+        return session.send(request.prepare(), timeout=PATIENCE_S)
+
+
+def status(answer: requests.Response) -> str:
+    """Return the status line of an answer, and how long it took."""
+    return f"{answer.status_code} {answer.reason} in {answer.elapsed.total_seconds():.2f} s"
+
+
+def is_cancelled(stack: LocalStack, order_id: int) -> bool:
+    """Whether Clopos has the order as cancelled."""
+    return bool(stack.clopos.order(order_id)["status"] == "IGNORE")
+
+
+def bodies(stack: LocalStack, order_id: int) -> list[str]:
+    """Return the bodies of the PUTs that Clopos saw for an order."""
+    return [call.body for call in stack.clopos.calls(order_id)]
+
+
+def auth_calls(stack: LocalStack) -> list[Any]:
+    """Return the calls of /auth that Clopos saw."""
+    return [call for call in stack.clopos.calls(method="POST") if call.path.endswith("/auth")]
+
+
+def collect_dead(stack: LocalStack, dead: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add to `dead` what is newly visible in the dead-letter queue."""
+    answer = stack.client("sqs").receive_message(
+        QueueUrl=stack.outputs["DeadLetterQueueUrl"], MessageAttributeNames=["All"], MaxNumberOfMessages=10
+    )
+    known = {message["MessageId"] for message in dead}
+    dead += [message for message in answer.get("Messages", []) if message["MessageId"] not in known]
+    return dead
+
+
+def find(logs: Callable[[], list[dict[str, Any]]], **values: Any) -> dict[str, Any] | None:
+    """Return the first log record with these values, once there is one."""
+    found: list[dict[str, Any]] = []
+
+    def look() -> bool:
+        found[:] = [record for record in logs() if values.items() <= _flat(record).items()]
+        return bool(found)
+
+    return found[0] if until(look) else None
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Wait for the condition; False if that takes too long."""
+    patience = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > patience:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if not isinstance(value, dict | list)}
+
+
+def _lines(value: Any) -> str:
+    """Return the inside of a JSON object, wrapped to the page between its values."""
+    lines = [""]
+    for part in json.dumps(value)[1:-1].replace(", ", ",\n").split("\n"):
+        if len(lines[-1]) + len(part) > WIDTH - 8:
+            lines.append("")
+        lines[-1] += part + " "
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def main() -> int:
+    """Tell the story; return the exit status."""
+    started = time.monotonic()
+    story = Story()
+    end_on_termination()
+    arguments = from_environment(0, 0)
+    with LocalStack(
+        aws_port=arguments["aws_port"], clopos_port=arguments["clopos_port"], report=say
+    ) as stack:
+        stack.clopos.add_orders(ORDERS)
+        for scene in SCENES:
+            scene(story, stack)
+    story.title("Where to look next")
+    story.show(NEXT)
+    took = f"in {time.monotonic() - started:.0f} s"
+    if story.failures:
+        story.title(f"{len(story.failures)} of {story.checks} checks FAILED, {took}:")
+        story.show("\n".join(story.failures))
+        return 1
+    story.title(f"All {story.checks} checks hold. Done {took}; nothing is left running.")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except StackError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell would tell of Ctrl-C

@@ -57,7 +57,7 @@ def describe() -> dict[str, Any]:
         ],
     )
     order = {**ORDER_DATA, "required": list(ORDER_DATA["properties"]), "additionalProperties": False}
-    for name, schema in {
+    schemas: dict[str, dict[str, Any]] = {
         "CancelRequest": CANCEL_REQUEST,
         "CancelMessage": CANCEL_MESSAGE,
         "WrappedMessage": {
@@ -76,7 +76,8 @@ def describe() -> dict[str, Any]:
             request_id=REQUEST_ID,
             upstream=UPSTREAM,
         ),
-    }.items():
+    }
+    for name, schema in schemas.items():
         spec.components.schema(name, component=schema)
     spec.components.security_scheme(
         "sigv4",

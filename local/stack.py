@@ -50,6 +50,9 @@ REGION = "us-east-1"
 STACK_NAME = "clopos-cancel"
 BUCKET = "artifacts"
 
+#: Where X-Ray's SDK looks for a daemon by itself. Nobody needs to listen there.
+XRAY_DAEMON = f"{HOST}:2000"
+
 #: The emulator's root user. Everybody else is subject to its IAM checks.
 ROOT_USER = Credentials("test", "test")
 
@@ -86,6 +89,8 @@ class LocalStack:
         What is refreshed with at that upstream, where it can be.
     settings : dict
         The simulator's, as in `local.simulator.Settings`.
+    xray_daemon : str
+        Address and port to which the functions send their trace segments (UDP).
     report : callable
         Is told each step, in a line.
 
@@ -96,6 +101,8 @@ class LocalStack:
         `CloposUrl`.
     clopos : Simulator
         The controls of the simulator, where there is one.
+    emulator : subprocess.Popen
+        The emulator; the functions run in its child processes.
     http : requests.Session
         Signs its requests for the API.
 
@@ -116,6 +123,7 @@ class LocalStack:
         clopos_base_url: str = "",
         credentials: Mapping[str, str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        xray_daemon: str = XRAY_DAEMON,
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._aws_port = aws_port
@@ -123,6 +131,7 @@ class LocalStack:
         self._clopos_base_url = clopos_base_url
         self._credentials = credentials
         self._settings = settings or {}
+        self._xray_daemon = xray_daemon
         self._report = report
         # Whatever the user has configured for the real AWS is not read.
         self._session: Any = boto3.Session(
@@ -141,7 +150,7 @@ class LocalStack:
                 self._report("Starting the Clopos simulator")
                 self.clopos = started.enter_context(Simulator(HOST, self._clopos_port, **self._settings))
             self._report("Starting the AWS emulator")
-            self.endpoint = started.enter_context(emulator(self._aws_port))
+            self.endpoint, self.emulator = started.enter_context(emulator(self._aws_port, self._xray_daemon))
             self._report("Deploying the stack")
             self._deploy()
             self._fill_secrets()
@@ -344,8 +353,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def emulator(port: int) -> Iterator[str]:
-    """Run the AWS emulator on a port (0: any free one), and yield its address."""
+def emulator(port: int, xray_daemon: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run the AWS emulator on a port (0: any free one), and yield its address and its process."""
     python = ROOT / ".venv-emulator" / "bin" / "python"
     if not python.exists():
         raise StackError("The emulator is not installed. Run: make .venv-emulator/.installed")
@@ -373,6 +382,7 @@ def emulator(port: int) -> Iterator[str]:
                 "MINISTACK_REGION": REGION,
                 "AUTH": "true",
                 "LAMBDA_EXECUTOR": "local",
+                "AWS_XRAY_DAEMON_ADDRESS": xray_daemon,
                 "IOT_MTLS_ENABLED": "0",  # else it would listen on every interface
                 "SFTP_ENABLED": "0",
             },
@@ -381,7 +391,7 @@ def emulator(port: int) -> Iterator[str]:
     try:
         endpoint = f"http://{HOST}:{port}"
         wait_for_emulator(endpoint, process, log)
-        yield endpoint
+        yield endpoint, process
     finally:
         with contextlib.suppress(ProcessLookupError):  # it has ended by itself
             os.killpg(process.pid, signal.SIGKILL)  # it holds nothing worth saving
@@ -472,7 +482,8 @@ In another shell, with the emulator's own keys (they open nothing else):
 
 
 def end_on_termination() -> None:
-    """Let SIGTERM and SIGHUP unwind this process, so that it takes down what it has started."""
+    """Let SIGINT, SIGTERM and SIGHUP unwind this process, so that it takes down what it has started."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
 

@@ -40,10 +40,6 @@ start: build .venv-emulator/.installed ## The same stack, left running until Ctr
 test: build .venv-emulator/.installed ## Run every test
 	@$(PY) -m pytest
 
-.PHONY: bench
-bench: build .venv-emulator/.installed ## Run the benchmarks
-	@$(PY) -m bench
-
 .PHONY: lint
 lint: .venv/.installed ## Check style and the template
 	@$(PY) -m ruff check .

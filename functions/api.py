@@ -24,12 +24,13 @@ tokens = Tokens(os.environ["TOKEN_SECRET_ARN"], os.environ["TOKEN_REFRESH_FUNCTI
 clopos = Clopos(os.environ["CLOPOS_BASE_URL"], retries=RETRIES)
 
 
-@app.put("/orders/<order_id>")
-def put_order(order_id: str) -> Response[str]:
+@app.put("/orders/.+")
+def put_order() -> Response[str]:
     """Cancel the order."""
     event = app.current_event
     outcome = cancel_order(
-        partial(parse_request, order_id, event),
+        # Not as the route's pattern reads it: that overlooks a line break at the end.
+        partial(parse_request, event.path_parameters.get("id", ""), event),
         clopos=clopos,
         tokens=tokens,
         deadline=Deadline.after(DEADLINE_S),
@@ -43,7 +44,7 @@ def put_order(order_id: str) -> Response[str]:
 @app.not_found
 def put_malformed_order(_: Exception) -> Response[str]:
     """Refuse an id that the route does not match; API Gateway sends us nothing but `PUT /orders/{id}`."""
-    return put_order("")
+    return put_order()
 
 
 @logger.inject_lambda_context

@@ -1,5 +1,6 @@
 """`POST /webhooks/cancellations`: check who sends it, put it on the queue, and answer at once."""
 
+import math
 import os
 import time
 from traceback import format_tb
@@ -8,7 +9,6 @@ from typing import Any
 import boto3
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities.parameters import GetParameterError, SecretsProvider
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -29,9 +29,7 @@ STAGES = ("AWSCURRENT", "AWSPREVIOUS")
 
 app = APIGatewayRestResolver()
 sqs = boto3.client("sqs", config=SQS_CONFIG)
-# One provider a stage: Powertools keeps one value a name in its cache.
-providers = {stage: SecretsProvider(boto_config=SECRETS_CONFIG) for stage in STAGES}
-reread_at = float("-inf")
+secretsmanager = boto3.client("secretsmanager", config=SECRETS_CONFIG)
 
 
 @app.post("/webhooks/cancellations")
@@ -121,26 +119,42 @@ def _verify(body: str, headers: dict[str, str]) -> None:
     raise CancelError("unauthenticated", "the signature is missing or wrong") from reason
 
 
-def _secrets(*, force_fetch: bool = False) -> list[str]:
+def _secrets() -> list[str]:
     """Return the secrets that are good, the newest first."""
-    secrets = []
-    for stage, provider in providers.items():
-        try:
-            secret = provider.get(
-                os.environ["WEBHOOK_SECRET_ARN"], max_age=CACHE_S, force_fetch=force_fetch, VersionStage=stage
-            )
-        except GetParameterError as exc:
-            # Before the first rotation there is no previous one. Without a current one nobody is let in.
-            if stage == "AWSCURRENT":
-                raise CancelError("service_unavailable", "the webhook secret cannot be read") from exc
-            continue
-        secrets.append(str(secret).strip())
-    return secrets
+    if time.monotonic() - known.read_at > CACHE_S:
+        known.read()
+    return known.secrets
 
 
 def _fresh_secrets() -> list[str]:
-    global reread_at
-    if time.monotonic() - reread_at < REREAD_S:
+    """Return them as they are now; none where they have just been read again."""
+    if time.monotonic() - known.reread_at < REREAD_S:
         return []
-    reread_at = time.monotonic()
-    return _secrets(force_fetch=True)
+    known.reread_at = time.monotonic()
+    known.read()
+    return known.secrets
+
+
+class _Known:
+    """The secrets as this process knows them. That there is no previous one is worth remembering, too."""
+
+    secrets: list[str]
+    read_at = reread_at = -math.inf
+
+    def read(self) -> None:
+        secrets = []
+        for stage in STAGES:
+            try:
+                secret = secretsmanager.get_secret_value(
+                    SecretId=os.environ["WEBHOOK_SECRET_ARN"], VersionStage=stage
+                )
+                secrets.append(secret["SecretString"].strip())
+            except (ClientError, BotoCoreError, KeyError) as exc:
+                # Missing, binary, not allowed, or out of reach. Before the first rotation there is no
+                # previous one; without a current one nobody is let in.
+                if stage == "AWSCURRENT":
+                    raise CancelError("service_unavailable", "the webhook secret cannot be read") from exc
+        self.secrets, self.read_at = secrets, time.monotonic()
+
+
+known = _Known()

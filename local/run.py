@@ -305,6 +305,7 @@ def main() -> int:
     if story.failures:
         story.title(f"{len(story.failures)} of {story.checks} checks FAILED, {took}:")
         story.show("\n".join(story.failures))
+        story.say("What the functions and the emulator said is in .local/emulator.log.")
         return 1
     story.title(f"All {story.checks} checks hold. Done {took}; nothing is left running.")
     return 0

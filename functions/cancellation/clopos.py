@@ -153,6 +153,7 @@ class Clopos:
             total=retries,
             allowed_methods=None,  # both calls may be repeated: setting IGNORE twice is setting it once
             status_forcelist=TRANSIENT_STATUSES if retry_statuses else (),
+            respect_retry_after_header=retry_statuses,  # else it retries a 429 or 503 of its own accord
             backoff_factor=BACKOFF_FACTOR_S,
             backoff_jitter=BACKOFF_JITTER_S,
             raise_on_status=False,

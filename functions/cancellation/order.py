@@ -122,14 +122,16 @@ def cancel_order(
 
 
 def _cancel(order: Order, clopos: Clopos, tokens: Tokens, deadline: Deadline, tally: Tally) -> dict[str, Any]:
-    token = tokens.get(deadline)
+    token, fresh = tokens.get(deadline), False
     tally.token_seconds_left = token.seconds_left()
-    try:
-        return clopos.cancel(order, token.value, deadline, tally)
-    except TokenRefused as refused:
+    while True:
         try:
-            token = tokens.renew(token, deadline)
-        except CancelError as exc:
-            exc.upstream = exc.upstream or refused.upstream
-            raise
-    return clopos.cancel(order, token.value, deadline, tally)
+            return clopos.cancel(order, token.value, deadline, tally)
+        except TokenRefused as refused:
+            if fresh:
+                raise
+            try:
+                token, fresh = tokens.renew(token, deadline)
+            except CancelError as exc:
+                exc.upstream = exc.upstream or refused.upstream
+                raise

@@ -1,4 +1,9 @@
-"""Share Clopos's quota between workers that only see its ``RateLimit-*`` headers."""
+"""Share Clopos's quota between workers that only see its `RateLimit-*` headers.
+
+Each worker claims its share of the calls that are left, and no more at a time. When nothing is left it
+waits until Clopos's `RateLimit-Reset` and makes one call, which says how things stand. A small reserve is
+left alone, so that such a call of every worker still fits.
+"""
 
 import math
 import random
@@ -9,7 +14,8 @@ from contextlib import contextmanager
 
 DEFAULT_WAIT_S = 5.0  # after a 429 that does not say how long: a twelfth of the one-minute window
 MAX_WAIT_S = 60.0  # the window: a longer wait is garbage, or a clock that is not ours
-RESERVE = 2  # calls left alone
+RESERVE = 2  # calls left alone: one for each worker
+RECHECK_S = 0.05  # how soon to look again where calls of our own are under way; their answers wake us anyway
 
 
 class NotInTime(Exception):
@@ -22,6 +28,13 @@ class NotInTime(Exception):
 
 class Pacer:
     """Decide when this worker may call Clopos next.
+
+    Parameters
+    ----------
+    workers : int
+        How many share the quota, this one included.
+    clock, jitter, condition
+        Time in seconds, randomness from 0 to 1, and the means to wait: for tests.
 
     Examples
     --------
@@ -70,18 +83,16 @@ class Pacer:
             return wait
 
     def finish(self) -> None:
+        """End a call."""
         with self._changed:
             self._in_flight -= 1
             self._changed.notify_all()
 
     def delay(self, now: float) -> float:
         """Return the seconds until one more call may start, 0 for now."""
-        share = max(0, self._remaining - RESERVE) // self._workers
-        if self._in_flight < share:
+        if math.isinf(self._remaining) or self._in_flight < (self._remaining - RESERVE) // self._workers:
             return 0.0
-        if self._in_flight == 0:
-            return max(0.0, self._resume_at - now)
-        return max(0.05, self._resume_at - now)
+        return max(RECHECK_S if self._in_flight else 0.0, self._resume_at - now)
 
     def observe(self, headers: Mapping[str, str], status: int) -> None:
         """Learn from an answer's headers (a mapping that ignores case, as requests' does)."""

@@ -108,12 +108,19 @@ class Tokens:
             `token_unavailable`, or why Clopos gave no new one.
         """
         token = self._read()
-        return self.renew(token, deadline) if token.expired() else token
+        return self.renew(token, deadline)[0] if token.expired() else token
 
-    def renew(self, refused: Token, deadline: Deadline) -> Token:
+    def renew(self, refused: Token, deadline: Deadline) -> tuple[Token, bool]:
         """Return a token other than the one that expired or that Clopos refused.
 
         Looks into the secret again, and only if that still holds the refused one asks for a refresh.
+
+        Returns
+        -------
+        token : Token
+            The token.
+        fresh : bool
+            Whether Clopos has just issued it. One that was found in the secret may have been revoked as well.
 
         Raises
         ------
@@ -125,12 +132,12 @@ class Tokens:
             for force_fetch in (False, True):
                 token = self._read(force_fetch=force_fetch)
                 if _newer(token, refused):
-                    return token
+                    return token, False
             problem = self._refresh(refused, deadline)
             # Also after a problem: another worker may have been quicker.
             token = self._read(force_fetch=True)
             if _newer(token, refused):
-                return token
+                return token, True
             raise problem
 
     def _read(self, *, force_fetch: bool = False) -> Token:

@@ -96,7 +96,7 @@ def retry_after_s(status: int, headers: Mapping[str, str]) -> float | None:
     waits = []
     if "Retry-After" in headers:
         with suppress(InvalidHeader):  # neither seconds nor a date: as good as left out
-            waits.append(Retry().parse_retry_after(headers["Retry-After"]))
+            waits.append(Retry(retry_after_max=10**9).parse_retry_after(headers["Retry-After"]))
     if status == 429:
         with suppress(ValueError):  # left out, or not a number
             waits.append(float(headers.get("RateLimit-Reset", "")))

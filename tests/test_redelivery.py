@@ -1,0 +1,197 @@
+"""What becomes of a message that was not done: how long it stays hidden, and how it reaches the dead-letter queue."""
+
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cancellation.redelivery import BACKOFF_CAP_S, BACKOFF_FLOOR_S, SQS_MAX_VISIBILITY_S, delay_s
+from local.simulator import Fault
+
+SIX_HOURS_S = 6 * 60 * 60
+SEEDS = 500
+
+
+def longest(_, ceiling):
+    return ceiling
+
+
+def shortest(floor, _):
+    return floor
+
+
+@pytest.mark.parametrize(
+    ("receive_count", "ceiling"),
+    [(1, 2), (2, 4), (3, 8), (8, 256), (9, 300), (10, 300), (300, 300), (10**6, 300)],
+)
+def test_the_ceiling_doubles_with_each_receive_up_to_the_cap(receive_count, ceiling):
+    assert delay_s(receive_count, None, longest) == ceiling
+    assert delay_s(receive_count, None, shortest) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "delay"),
+    [(None, 1), (0, 1), (0.2, 1), (7, 7), (7.01, 8), (400, 400), (10**9, SQS_MAX_VISIBILITY_S)],
+)
+def test_clopos_is_given_the_time_that_it_asks_for(asked_s, delay):
+    assert delay_s(1, asked_s, shortest) == delay
+
+
+@given(st.integers(1, 10**9), st.none() | st.floats(0, allow_nan=False, allow_infinity=False), st.randoms())
+def test_every_delay_is_one_that_sqs_takes(receive_count, asked_s, source):
+    delay = delay_s(receive_count, asked_s, source.uniform)
+    assert isinstance(delay, int)
+    assert BACKOFF_FLOOR_S <= delay <= SQS_MAX_VISIBILITY_S
+    assert delay >= min(asked_s or 0, SQS_MAX_VISIBILITY_S)
+    assert delay <= max(BACKOFF_CAP_S, (asked_s or 0) + 1)
+
+
+def test_six_hours_of_outage_dead_letter_nothing_and_end_within_five_minutes(stack, sqs):
+    """With a clock that jumps from one receive to the next, which takes no time: the most receives there can be."""
+    queue = sqs.get_queue_attributes(QueueUrl=stack.outputs["QueueUrl"], AttributeNames=["RedrivePolicy"])
+    most = int(json.loads(queue["Attributes"]["RedrivePolicy"])["maxReceiveCount"])
+    for seed in range(SEEDS):
+        uniform = random.Random(seed).uniform
+        clock_s, receives = 0, 1
+        while clock_s < SIX_HOURS_S:
+            clock_s += delay_s(receives, None, uniform)
+            receives += 1
+        assert receives <= most, f"seed {seed}: dead-lettered after {receives} receives"
+        assert clock_s - SIX_HOURS_S <= 300, f"seed {seed}: late by {clock_s - SIX_HOURS_S} s"
+
+
+# -- a message that goes back
+
+
+def test_a_message_that_goes_back_is_received_again_long_before_the_queues_own_timeout(
+    clopos, run_batch, on_queue
+):
+    clopos.fail(108, "unavailable")
+    batch = run_batch({"order_id": 108})
+    assert batch.fates == ["queued"]
+    assert batch.hidden_s[0] in (1, 2)
+    assert on_queue.counts() == (0, 1)
+    [message] = on_queue.receive(wait_s=10)
+    assert message["MessageId"] == batch.ids[0]
+    assert message["Attributes"]["ApproximateReceiveCount"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "hidden_s"),
+    [
+        (429, {"RateLimit-Reset": "41"}, 41),
+        (429, {"RateLimit-Reset": "41", "Retry-After": "50"}, 50),
+        (503, {"Retry-After": "120"}, 120),
+        (429, {"Retry-After": "999999"}, SQS_MAX_VISIBILITY_S),
+    ],
+)
+def test_a_message_stays_hidden_for_as_long_as_clopos_asks(clopos, run_batch, status, asked, hidden_s):
+    clopos.fail(108, Fault(status, {"success": False}, {"RateLimit-Reset": "7"} | asked))
+    assert run_batch({"order_id": 108}).hidden_s == {0: hidden_s}
+
+
+def test_a_message_whose_visibility_cannot_be_changed_stays_on_the_queue(
+    clopos, environment, run_batch, on_queue, output
+):
+    environment("QUEUE_URL", on_queue.url + "-is-gone")
+    clopos.fail(108, "unavailable")
+    assert run_batch({"order_id": 108}).fates == ["queued"]
+    assert len(output.logs("visibility not changed")) == 1
+
+
+# -- a message that cannot be helped
+
+
+def text(value, data_type="String"):
+    return {"DataType": data_type, "StringValue": value}
+
+
+def dead_letter_attributes(batch):
+    [dead] = batch.dead
+    return dead["MessageAttributes"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{ "order_id" :404,\t"note": "caf\\u00e9" }\n',
+        '{"order_id": 404, "note": "отмена заказа 🍕"}',
+        " \n no JSON & <at all> \n",
+    ],
+)
+def test_the_body_is_unchanged_byte_for_byte(run_batch, body):
+    [dead] = run_batch(body).dead
+    assert dead["Body"].encode() == body.encode()
+
+
+def test_the_reasons_say_what_clopos_said(run_batch):
+    batch = run_batch({"order_id": 404})
+    assert dead_letter_attributes(batch) == {
+        "ErrorCode": text("order_not_found"),
+        "ErrorMessage": text("Clopos knows no such order in this brand and venue: Order not found"),
+        "OriginalMessageId": text(batch.ids[0]),
+    }
+
+
+def test_a_messages_own_attributes_are_kept(run_batch):
+    own = {
+        "Tenant": text("north"),
+        "Priority": text("7", "Number"),
+        "Kind": text("x", "String.custom"),
+        "Seal": {"DataType": "Binary", "BinaryValue": b"\x00\xff\x80"},
+        "Seal.png": {"DataType": "Binary.png", "BinaryValue": b"\x89PNG"},
+    }
+    batch = run_batch({"order_id": 404}, MessageAttributes=own)
+    kept = dead_letter_attributes(batch)
+    assert {name: kept[name] for name in own} == own
+    assert kept["ErrorCode"] == text("order_not_found")
+
+
+def test_ten_attributes_at_most_are_kept_and_ours_are_among_them(run_batch):
+    own = {f"Own{n}": text(str(n)) for n in range(10)}
+    batch = run_batch({"order_id": 404}, MessageAttributes=own)
+    kept = dead_letter_attributes(batch)
+    assert len(kept) == 10
+    assert {"ErrorCode", "ErrorMessage", "OriginalMessageId"} < set(kept)
+    assert own.items() >= {name: value for name, value in kept.items() if name in own}.items()
+
+
+def test_our_reasons_replace_those_of_an_earlier_time(run_batch):
+    earlier = {"ErrorCode": text("rate_limited"), "OriginalMessageId": text("0"), "ErrorMessage": text("x")}
+    batch = run_batch({"order_id": 404}, MessageAttributes=earlier)
+    assert dead_letter_attributes(batch)["ErrorCode"] == text("order_not_found")
+    assert dead_letter_attributes(batch)["OriginalMessageId"] == text(batch.ids[0])
+
+
+def test_the_trace_goes_along(run_batch):
+    trace = "Root=1-69600000-0123456789abcdef01234567"
+    [dead] = run_batch({"order_id": 404}, MessageSystemAttributes={"AWSTraceHeader": text(trace)}).dead
+    assert dead["Attributes"]["AWSTraceHeader"] == trace
+
+
+@pytest.mark.parametrize("words", ["x" * 5000, "two\nlines\x00\x1b[31m\ud83d", "\ufffe\uffff", "日本" * 300])
+def test_sqs_takes_whatever_clopos_says(clopos, run_batch, words):
+    clopos.fail(108, Fault(400, {"success": False, "error": "validation_failed", "message": words}))
+    said = dead_letter_attributes(run_batch({"order_id": 108}))["ErrorMessage"]["StringValue"]
+    assert said.isprintable()
+    assert said.startswith("Clopos refuses to cancel this order: ")
+    assert len(said) < 1000
+
+
+def test_a_message_that_cannot_be_moved_stays_on_its_queue(
+    environment, run_batch, on_dead_letter_queue, output
+):
+    environment("DEAD_LETTER_QUEUE_URL", on_dead_letter_queue.url + "-is-gone")
+    batch = run_batch({"order_id": 404}, {"order_id": 108}, "not JSON")
+    assert batch.fates == ["queued", "done", "queued"]
+    assert set(batch.hidden_s) == {0, 2}
+    assert [line["outcome"] for line in output.orders()] == ["deferred", "cancelled", "deferred"]
+    assert [line["result"]["error"] for line in output.orders() if line["outcome"] == "deferred"] == [
+        "order_not_found",
+        "invalid_request",
+    ]
+    assert len(output.logs("message not moved to the dead-letter queue")) == 2
+    assert output.metrics()["OrdersDeferred"] == [1, 1]
+    assert "OrdersRejected" not in output.metrics()

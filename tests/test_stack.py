@@ -1,0 +1,162 @@
+"""Through the deployed stack: API Gateway, SQS, IAM. What the handlers do is tested elsewhere."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+import requests
+from standardwebhooks import Webhook
+
+PATIENCE_S = 60  # for what takes a second on an idle machine
+NAMES = {
+    *("ApiUrl", "QueueUrl", "QueueArn", "DeadLetterQueueUrl", "TokenSecretArn", "CredentialsSecretArn"),
+    *("WebhookSecretArn", "TokenRefreshFunctionName"),
+}
+
+
+def eventually(condition):
+    """Return the first truth that the condition yields."""
+    patience = time.monotonic() + PATIENCE_S
+    while time.monotonic() < patience:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not come true")
+
+
+@pytest.fixture
+def deployed(stack, clopos):
+    stack.refresh_token()
+    return stack
+
+
+@pytest.fixture
+def put(deployed):
+    def put(order_id, body=None, **kw):
+        url = f"{deployed.outputs['ApiUrl']}/orders/{order_id}"
+        return deployed.http.put(url, json=body or {"status": "IGNORE"}, timeout=60, **kw)
+
+    return put
+
+
+@pytest.fixture
+def webhook(deployed, secretsmanager):
+    secret = secretsmanager.get_secret_value(SecretId=deployed.outputs["WebhookSecretArn"])["SecretString"]
+
+    def post(body, *, webhook_id="msg_1", signed_body=None, at=None):
+        at = at or datetime.now(UTC)
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": webhook_id,
+            "webhook-timestamp": str(int(at.timestamp())),
+            "webhook-signature": Webhook(secret).sign(webhook_id, at, signed_body or body),
+        }
+        url = f"{deployed.outputs['ApiUrl']}/webhooks/cancellations"
+        return requests.post(url, data=body, headers=headers, timeout=60)
+
+    return post
+
+
+def test_the_outputs_are_those_of_the_contract(stack):
+    assert stack.outputs.keys() >= NAMES
+
+
+def test_a_signed_call_cancels_an_order(put, clopos):
+    answer = put(108)
+    assert (answer.status_code, answer.json()["data"]["status"]) == (200, "IGNORE")
+    assert clopos.order(108)["status"] == "IGNORE"
+
+
+def test_an_unsigned_call_is_refused_in_our_envelope(deployed, clopos):
+    answer = requests.put(f"{deployed.outputs['ApiUrl']}/orders/108", json={"status": "IGNORE"}, timeout=60)
+    assert (answer.status_code, answer.json()["error"]) == (403, "unauthenticated")
+    assert clopos.calls() == []
+
+
+@pytest.mark.parametrize("order_id", ["1%3Fx=2", "a%20b", "108?x=2", "x" * 65])
+def test_a_bad_id_is_refused_and_clopos_not_called(put, clopos, order_id):
+    answer = put(order_id)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert clopos.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/orders/108"), ("PUT", "/orders"), ("POST", "/webhooks"), ("GET", "/")]
+)
+def test_no_other_route_exists(deployed, method, path):
+    assert deployed.http.request(method, deployed.outputs["ApiUrl"] + path, timeout=60).status_code == 403
+
+
+def test_messages_are_done_or_dead_lettered_with_their_reasons(deployed, sqs, clopos):
+    clopos.add_orders([1, 2])
+    dead_letters = deployed.outputs["DeadLetterQueueUrl"]
+    bad = ' {"order_id":  404}'
+    for body in (
+        '{"order_id": 1}',
+        bad,
+        json.dumps({"Type": "Notification", "Message": '{"order_id": "2"}'}),
+    ):
+        sqs.send_message(QueueUrl=deployed.outputs["QueueUrl"], MessageBody=body)
+    eventually(lambda: clopos.statuses()["1"] == clopos.statuses()["2"] == "IGNORE")
+    [message] = eventually(
+        lambda: sqs.receive_message(QueueUrl=dead_letters, MessageAttributeNames=["All"]).get("Messages")
+    )
+    sqs.delete_message(QueueUrl=dead_letters, ReceiptHandle=message["ReceiptHandle"])
+    assert message["Body"] == bad
+    assert message["MessageAttributes"]["ErrorCode"]["StringValue"] == "order_not_found"
+
+
+def test_a_webhook_is_cancelled_at_clopos_and_can_be_followed_there_by_its_id(deployed, webhook, clopos):
+    webhook_id = f"msg_{time.time_ns()}"
+    for _ in range(2):  # the same one sent twice does no harm
+        assert webhook('{"data": {"order_id": 108}}', webhook_id=webhook_id).status_code == 202
+    eventually(lambda: clopos.order(108)["status"] == "IGNORE")
+    [accepted, *_] = [
+        line for line in deployed.logs("WebhookFunction") if line.get("webhook_id") == webhook_id
+    ]
+    done = eventually(
+        lambda: [line for line in deployed.logs("QueueFunction") if line.get("webhook_id") == webhook_id]
+    )
+    assert done[0]["outcome"] == "cancelled"
+    assert accepted["correlation_id"] in {line["correlation_id"] for line in done}
+
+
+def test_a_forged_an_altered_and_a_replayed_webhook_are_refused(webhook, clopos):
+    body = '{"order_id": 108}'
+    altered = webhook('{"order_id": 109}', signed_body=body)
+    replayed = webhook(body, at=datetime.fromtimestamp(time.time() - 301, UTC))
+    assert [altered.status_code, replayed.status_code] == [401, 401]
+    assert clopos.calls() == []
+
+
+def test_a_burst_of_calls_with_a_revoked_token_is_answered_after_one_refresh(put, clopos):
+    put(108)
+    clopos.add_orders(range(1, 5))
+    clopos.revoke_tokens()
+    refreshes = len(clopos.calls(method="POST"))
+    with ThreadPoolExecutor(4) as callers:
+        answers = list(callers.map(put, range(1, 5)))
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert len(clopos.calls(method="POST")) == refreshes + 1
+
+
+def test_nobody_but_the_refresh_function_may_read_the_credentials(stack):
+    iam = stack.client("iam")
+    readers = set()
+    for role in ("ApiRole", "QueueRole", "WebhookRole", "TokenRefreshRole"):
+        name = stack.physical_id(role)
+        policies = [
+            iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+            for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]
+        ]
+        for attached in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
+            version = iam.get_policy(PolicyArn=attached["PolicyArn"])["Policy"]["DefaultVersionId"]
+            document = iam.get_policy_version(PolicyArn=attached["PolicyArn"], VersionId=version)
+            policies.append(document["PolicyVersion"]["Document"])
+        text = json.dumps(policies)
+        assert '"Action": "*"' not in text
+        if stack.outputs["CredentialsSecretArn"] in text:
+            readers.add(role)
+    assert readers == {"TokenRefreshRole"}

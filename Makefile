@@ -65,7 +65,8 @@ $(FUNCTIONS:%=build-%):
 lock: .venv/.installed ## Bring the locked dependencies up to date
 	@for lock in dev:"pyproject.toml --group dev" \
 	        :"pyproject.toml --constraint requirements-dev.txt" \
-	        emulator:"--group emulator"; do \
+	        emulator:"--group emulator" \
+	        scan:"--group scan"; do \
 	    name=$${lock%%:*}; \
 	    $(PY) -m uv pip compile $${lock#*:} --output-file "requirements$${name:+-$$name}.txt" --upgrade --quiet \
 	        --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" || exit 1; \

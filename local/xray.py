@@ -1,0 +1,95 @@
+"""An X-Ray daemon that keeps the segments which it is sent, instead of taking them to AWS."""
+
+import json
+import socket
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any, Self
+
+Json = dict[str, Any]
+
+HOST = "127.0.0.1"
+MAX_DATAGRAM_BYTES = 65_535  # X-Ray's limit of a document is 64 KiB, as UDP's is
+RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024  # what the kernel holds while this process is busy
+KEPT_TRACES = 1000  # an hour of play
+
+
+class Traces:
+    """The daemon, for as long as the ``with`` block lasts; it gives the traces that it has received.
+
+    Attributes
+    ----------
+    address : str
+        What the functions' environment names as `AWS_XRAY_DAEMON_ADDRESS`.
+    """
+
+    def __init__(self) -> None:
+        self._documents: OrderedDict[str, dict[str, Json]] = OrderedDict()  # by the ids of trace and segment
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        self._socket.bind((HOST, 0))
+        self.address = f"{HOST}:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._receive, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._socket.sendto(b"", self._socket.getsockname())  # wakes the thread, and ends it
+        self._thread.join()
+        self._socket.close()
+
+    def _receive(self) -> None:
+        while datagram := self._socket.recv(MAX_DATAGRAM_BYTES):
+            self.add(datagram)
+
+    def add(self, datagram: bytes) -> None:
+        """Keep the document of a datagram: a line that names the format, then a segment as JSON."""
+        header, _, body = datagram.partition(b"\n")
+        try:
+            document = json.loads(body)
+            if json.loads(header)["format"] != "json":
+                return
+            trace_id, segment_id = document["trace_id"], document["id"]
+        except (ValueError, KeyError, TypeError):  # not X-Ray's, or cut: whoever sent it waits for no answer
+            return
+        with self._lock:
+            self._documents.setdefault(trace_id, {})[segment_id] = document  # the later one is complete
+            self._documents.move_to_end(trace_id)
+            while len(self._documents) > KEPT_TRACES:
+                self._documents.popitem(last=False)
+
+    def trace(self, trace_id: str) -> list[Json]:
+        """Return the roots of a trace; what is under a segment is in its `subsegments`, in order of time."""
+        with self._lock:
+            documents = list(self._documents.get(trace_id, {}).values())
+        segments = {segment["id"]: segment for document in documents for segment in _copies(document)}
+        roots: list[Json] = []
+        for segment in sorted(segments.values(), key=lambda segment: float(segment["start_time"])):
+            parent = segments.get(segment.get("parent_id", ""))
+            (roots if parent is None else parent["subsegments"]).append(segment)
+        return roots
+
+    def trace_ids(self) -> list[str]:
+        """Return the ids of the traces, the one that changed last at the end."""
+        with self._lock:
+            return list(self._documents)
+
+
+def walk(segments: list[Json]) -> Iterator[Json]:
+    """Yield these segments and all that are under them."""
+    for segment in segments:
+        yield segment
+        yield from walk(segment["subsegments"])
+
+
+def _copies(segment: Json, parent_id: str | None = None) -> Iterator[Json]:
+    """Yield the segment and those inside it, side by side, each with the id of its parent."""
+    inside = segment.get("subsegments", [])
+    parent = {"parent_id": parent_id} if parent_id else {}
+    yield {**segment, **parent, "subsegments": []}
+    for subsegment in inside:
+        yield from _copies(subsegment, segment["id"])

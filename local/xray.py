@@ -78,6 +78,11 @@ class Traces:
         with self._lock:
             return list(self._documents)
 
+    def text(self) -> str:
+        """Return all that was received, as JSON: to search it."""
+        with self._lock:
+            return json.dumps(list(self._documents.values()))
+
 
 def walk(segments: list[Json]) -> Iterator[Json]:
     """Yield these segments and all that are under them."""

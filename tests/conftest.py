@@ -46,6 +46,7 @@ import cancellation.clopos
 from cancellation.telemetry import logger
 from local.simulator import CREDENTIALS
 from local.stack import LocalStack
+from local.xray import Traces
 
 Json = dict[str, Any]
 
@@ -55,18 +56,28 @@ WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"not-a-real-secret-but-32-bytes-!"
 # A handler that starts cold makes its clients of AWS; most of that time would go into reading the same files again.
 botocore.session.create_loader = cache(botocore.session.create_loader)
 
+FUNCTIONS = ("ApiFunction", "QueueFunction", "WebhookFunction", "TokenRefreshFunction")
+
 # What no output may hold, whoever made it: a JWT, and a Standard Webhooks signature.
 LEAKS = re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|v1,[A-Za-z0-9+/]{43}=")
 
 
 @pytest.fixture(scope="session")
-def stack():
+def traces():
+    """The X-Ray daemon of the deployed functions."""
+    with Traces() as traces:
+        yield traces
+
+
+@pytest.fixture(scope="session")
+def stack(traces):
     """The deployed stack: its emulator and its simulator serve the handlers in this process, too."""
-    with LocalStack() as stack, pytest.MonkeyPatch.context() as environment:
+    with LocalStack(xray_daemon=traces.address) as stack, pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL", stack.endpoint)
         yield stack
-        leaks = LEAKS.findall("\n".join(stack.log_lines("TokenRefreshFunction")))
-        assert not leaks, "the deployed token refresh function logged a token"
+        said = [*(line for name in FUNCTIONS for line in stack.log_lines(name)), traces.text()]
+        leaks = LEAKS.findall("\n".join(said))
+        assert not leaks, "a deployed function wrote a secret into its log or a trace"
 
 
 @pytest.fixture(scope="session")

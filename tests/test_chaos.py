@@ -1,0 +1,197 @@
+"""Some hundreds of orders through the deployed stack while everything fails at once.
+
+Every fifth call to Clopos meets a fault, workers are killed in the middle of a batch, and the token is revoked. In
+the end each order is cancelled, or somebody knows why Clopos refused it. The seed decides which calls fail and how:
+`CHAOS_SEED=7 make test` runs that one again.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+import requests
+from standardwebhooks import Webhook
+
+from local.simulator import CREDENTIALS
+from tests.conftest import FUNCTIONS, LEAKS
+
+SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(10**6))
+BY_API, BY_WEBHOOK, BY_QUEUE = range(1, 61), range(101, 161), range(1001, 1201)
+DELIVERED = {n for orders in (BY_API, BY_WEBHOOK, BY_QUEUE) for n in orders if n % 10 == 0}
+UNKNOWN = {n for orders in (BY_API, BY_WEBHOOK, BY_QUEUE) for n in orders if n % 20 == 7}
+
+FAILING = 0.2
+TEMPORARY = (
+    *(
+        "server_error",
+        "unavailable",
+        "gateway_timeout",
+        "html",
+        "html_200",
+        "empty",
+        "empty_502",
+        "rate_limited",
+    ),
+    *("reset", "reset_after", "close", "close_after", "truncated", "token_expired", "invalid_token"),
+)
+# What Clopos says about an order, whether it is right or not, is a reason to give it up.
+FINAL = ("status_not_allowed:identifier", "not_found:identifier")
+KILLS = 5
+VISIBILITY_S = 8  # how soon the messages of a killed worker come back; the template's 540 s are for real ones
+PATIENCE_S = 90
+
+
+@pytest.fixture
+def troubled(stack, clopos, sqs):
+    """The deployed stack, in trouble."""
+    queue = stack.outputs["QueueUrl"]
+    as_deployed = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": str(VISIBILITY_S)})
+    # Pacing is tested elsewhere; here nobody is to wait for the next minute.
+    clopos.configure(quota=10**6, failed_quota=10**6, auth_quota=10**6, latency=0.1)
+    for n in (*BY_API, *BY_WEBHOOK, *BY_QUEUE):
+        if n not in UNKNOWN:
+            clopos.add_order(n, status="DELIVERED" if n in DELIVERED else "PENDING")
+    clopos.fail_some(FAILING, *TEMPORARY * 2, *FINAL, seed=SEED)
+    stack.refresh_token()
+    yield stack
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes=as_deployed)
+
+
+def call_api(stack, order_id):
+    """PUT an order, again as long as the answer says so; return the last answer."""
+    while True:
+        answer = stack.http.put(
+            f"{stack.outputs['ApiUrl']}/orders/{order_id}", json={"status": "IGNORE"}, timeout=60
+        )
+        if answer.status_code == 200 or not answer.json()["retryable"]:
+            return answer
+
+
+def send_webhook(stack, secret, order_id):
+    """POST a webhook, again until it is accepted; return the last answer."""
+    body, now, webhook_id = json.dumps({"data": {"order_id": order_id}}), datetime.now(UTC), f"msg_{order_id}"
+    headers = {
+        "Content-Type": "application/json",
+        "webhook-id": webhook_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign(webhook_id, now, body),
+    }
+    while True:
+        url = f"{stack.outputs['ApiUrl']}/webhooks/cancellations"
+        answer = requests.post(url, data=body, headers=headers, timeout=60)
+        if answer.status_code == 202 or not answer.json()["retryable"]:
+            return answer
+
+
+def send_messages(stack, sqs):
+    for first in BY_QUEUE[::10]:
+        sqs.send_message_batch(
+            QueueUrl=stack.outputs["QueueUrl"],
+            Entries=[
+                {"Id": str(n), "MessageBody": json.dumps({"order_id": n})} for n in range(first, first + 10)
+            ],
+        )
+
+
+def waiting(stack, sqs):
+    """Return how many messages can be had, and how many somebody has."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    counts = sqs.get_queue_attributes(QueueUrl=stack.outputs["QueueUrl"], AttributeNames=names)["Attributes"]
+    return int(counts[names[0]]), int(counts[names[1]])
+
+
+def queue_workers(stack):
+    """Return the processes in which QueueFunction runs."""
+    listing = subprocess.run(
+        ["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    )
+    lines = (line.split(None, 2) for line in listing.stdout.splitlines())
+    return [
+        int(pid)
+        for pid, ppid, args in lines
+        if int(ppid) == stack.emulator.pid and "clopos-cancel-queue" in args
+    ]
+
+
+def make_trouble(stack, sqs, clopos):
+    """Kill workers while they have messages, and revoke the token in between; return how many were killed."""
+    killed, patience = 0, time.monotonic() + PATIENCE_S
+    while killed < KILLS and time.monotonic() < patience:
+        ready, taken = waiting(stack, sqs)
+        if ready and taken and (workers := queue_workers(stack)):
+            os.kill(workers[-1], signal.SIGKILL)
+            killed += 1
+            if killed == KILLS // 2:
+                clopos.revoke_tokens()
+        time.sleep(0.5)  # for its messages to be taken by another
+    return killed
+
+
+def dead_letters(stack, sqs):
+    """Take what is in the dead-letter queue."""
+    queue, letters = stack.outputs["DeadLetterQueueUrl"], []
+    while batch := sqs.receive_message(
+        QueueUrl=queue, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+    ).get("Messages"):
+        letters += batch
+        for letter in batch:
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=letter["ReceiptHandle"])
+    return letters
+
+
+def order_of(letter):
+    body = json.loads(letter["Body"])
+    return body.get("data", body)["order_id"]
+
+
+def test_no_order_is_lost_while_everything_fails(troubled, sqs, secretsmanager, clopos, traces, capsys):
+    with capsys.disabled():
+        print(f" CHAOS_SEED={SEED} ", end="", flush=True)  # noqa: T201 - to run it again
+    stack = troubled
+    secret = secretsmanager.get_secret_value(SecretId=stack.outputs["WebhookSecretArn"])["SecretString"]
+    with ThreadPoolExecutor(8) as callers:
+        sent = callers.submit(send_messages, stack, sqs)
+        killed = callers.submit(make_trouble, stack, sqs, clopos)
+        webhooks = list(callers.map(lambda n: send_webhook(stack, secret, n), BY_WEBHOOK))
+        answers = dict(zip(BY_API, callers.map(lambda n: call_api(stack, n), BY_API), strict=True))
+        sent.result()
+    patience = time.monotonic() + PATIENCE_S
+    while any(waiting(stack, sqs)) and time.monotonic() < patience:
+        time.sleep(0.2)
+    assert waiting(stack, sqs) == (0, 0)
+    assert killed.result() == KILLS
+    assert {answer.status_code for answer in webhooks} == {202}
+
+    cancelled = {int(n) for n, status in clopos.statuses().items() if status == "IGNORE"}
+    letters = dead_letters(stack, sqs)
+    reasons = {
+        order_of(letter): letter["MessageAttributes"]["ErrorCode"]["StringValue"] for letter in letters
+    }
+    assert reasons.keys() <= {*BY_WEBHOOK, *BY_QUEUE}
+    assert {*BY_WEBHOOK, *BY_QUEUE} <= cancelled | reasons.keys()
+    statuses = {"order_not_cancellable": 400, "order_not_found": 404}
+    for n, reason in reasons.items():
+        assert statuses[reason] in [call.status for call in clopos.calls(n)], (
+            f"{n}: Clopos never said {reason}"
+        )
+    for n, answer in answers.items():
+        if answer.status_code == 200:
+            assert n in cancelled
+        else:  # a caller was told what Clopos said
+            assert answer.json()["upstream"]["status"] in [call.status for call in clopos.calls(n)]
+    assert not cancelled & (DELIVERED | UNKNOWN)
+
+    said = [*(line for name in FUNCTIONS for line in stack.log_lines(name)), traces.text()]
+    said += [json.dumps(letter) for letter in letters]
+    said += [answer.text for answer in (*answers.values(), *webhooks)]
+    said = "\n".join(said)
+    assert not LEAKS.findall(said)
+    assert CREDENTIALS["client_secret"] not in said
+    assert secret not in said

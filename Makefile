@@ -50,6 +50,13 @@ lint: .venv/.installed ## Check style and the template
 types: .venv/.installed ## Check types
 	@$(PY) -m mypy
 
+# pip-audit and bandit look at what is deployed; checkov's findings that we live with are answered in .checkov.yaml.
+.PHONY: scan
+scan: .venv-scan/.installed ## Look for known vulnerabilities and insecure settings
+	@.venv-scan/bin/bandit --quiet --recursive functions
+	@.venv-scan/bin/checkov --config-file .checkov.yaml --file template.yaml
+	@.venv-scan/bin/pip-audit --requirement requirements.txt --disable-pip --progress-spinner off
+
 .PHONY: build
 build: .venv/.installed ## sam build: the artifact that is deployed, here and on AWS
 	@echo "Building the functions (sam build)"
@@ -74,7 +81,7 @@ lock: .venv/.installed ## Bring the locked dependencies up to date
 
 .PHONY: clean
 clean: ## Delete everything that was made here
-	rm -rf .venv .venv-emulator .aws-sam .local .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-emulator .venv-scan .aws-sam .local .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Environments. A stamp is written last, so that one that was half made, or made from another lock file, or whose
@@ -99,12 +106,13 @@ if [ -z "$$python" ]; then \
 fi
 endef
 
-STALE := $(foreach env,.venv .venv-emulator,$(if $(shell $(env)/bin/python -c 'print("ok")' 2>/dev/null),,$(env)/.installed))
+STALE := $(foreach env,.venv .venv-emulator .venv-scan,$(if $(shell $(env)/bin/python -c 'print("ok")' 2>/dev/null),,$(env)/.installed))
 .PHONY: $(STALE)
 
 .venv/.installed: requirements-dev.txt
 .venv-emulator/.installed: requirements-emulator.txt
-.venv/.installed .venv-emulator/.installed:
+.venv-scan/.installed: requirements-scan.txt
+.venv/.installed .venv-emulator/.installed .venv-scan/.installed:
 	@$(find_python); \
 	echo "Setting up $(@D) with $$("$$python" --version) from $< (a minute the first time)"; \
 	rm -rf $(@D) && "$$python" -m venv $(@D) \

@@ -34,6 +34,8 @@ UPSTREAM = {
     "required": ["status", "error", "message"],
     "additionalProperties": False,
 }
+# All three together sign a webhook.
+WEBHOOK_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 # Which errors a route can give. API Gateway's own answers are among them: 400 and 413 to what it cannot read,
 # 403 to a bad SigV4 signature, 415, 429 over the limits, 500 and 504 where a function does not run.
 BOTH = ("invalid_request", "rate_limited", "internal_error", "unauthenticated")
@@ -89,6 +91,10 @@ def describe() -> dict[str, Any]:
             "description": "AWS Signature Version 4 of the service `execute-api`",
         },
     )
+    for name in WEBHOOK_HEADERS:
+        spec.components.security_scheme(
+            name, {"type": "apiKey", "in": "header", "name": name, "description": "Standard Webhooks"}
+        )
     spec.path(
         "/orders/{id}",
         operations={
@@ -113,11 +119,7 @@ def describe() -> dict[str, Any]:
                 "operationId": "acceptWebhook",
                 "summary": "Put a cancellation on the queue",
                 "description": "Signed per Standard Webhooks. The body is at most 64 KiB.",
-                "security": [],
-                "parameters": [
-                    {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
-                    for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
-                ],
+                "security": [{name: [] for name in WEBHOOK_HEADERS}],
                 "requestBody": {"required": True, "content": json_of("CancelMessage", "WrappedMessage")},
                 "responses": {"202": {"description": "accepted", "content": json_of("Accepted")}}
                 | problems(WEBHOOK),

@@ -21,8 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -36,6 +38,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, WaiterError
+from standardwebhooks import Webhook
 
 from local.simulator import CREDENTIALS, Simulator
 
@@ -73,6 +76,29 @@ class SigV4(requests.auth.AuthBase):
         signed = AWSRequest(request.method, request.url, data=request.body)
         SigV4Auth(ROOT_USER, "execute-api", REGION).add_auth(signed)
         request.headers.update(dict(signed.headers))
+        return request
+
+
+class StandardWebhooks(requests.auth.AuthBase):
+    """Signs requests as the sender of a webhook does; each gets an id of its own where it has none.
+
+    Parameters
+    ----------
+    secret : str
+        The signing secret.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._webhook = Webhook(secret)
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the three headers of the scheme."""
+        body, now = request.body or "", datetime.now(UTC)
+        webhook_id = request.headers.setdefault("webhook-id", f"msg_{uuid.uuid4().hex}")
+        request.headers["webhook-timestamp"] = str(int(now.timestamp()))
+        if isinstance(body, bytes):
+            body = body.decode(errors="replace")  # what is no text gets a signature that does not fit
+        request.headers["webhook-signature"] = self._webhook.sign(webhook_id, now, body)
         return request
 
 
@@ -173,6 +199,11 @@ class LocalStack:
                 config=Config(proxies={}),
             )
         return self._clients[service]
+
+    def webhooks(self) -> StandardWebhooks:
+        """Return what signs requests with the stack's webhook secret."""
+        secret = self.client("secretsmanager").get_secret_value(SecretId=self.outputs["WebhookSecretArn"])
+        return StandardWebhooks(secret["SecretString"])
 
     def physical_id(self, logical_id: str) -> str:
         """Return the name under which the emulator knows a resource of the template."""

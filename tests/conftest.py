@@ -241,14 +241,14 @@ def environment(clopos, token, secret, monkeypatch):
 @pytest.fixture
 def on_queue(sqs, environment):
     """A queue of this test's own: nobody else takes its messages."""
-    queue = Queue(sqs, VisibilityTimeout="540")
+    queue = new_queue(sqs, VisibilityTimeout="540")
     environment("QUEUE_URL", queue.url)
     return queue
 
 
 @pytest.fixture
 def on_dead_letter_queue(sqs, environment):
-    queue = Queue(sqs)
+    queue = new_queue(sqs)
     environment("DEAD_LETTER_QUEUE_URL", queue.url)
     return queue
 
@@ -373,11 +373,11 @@ def refresh(invoke, refreshable):
 
 
 class Queue:
-    """A new queue of the emulator."""
+    """A queue of the emulator."""
 
-    def __init__(self, sqs: Any, **attributes: str) -> None:
+    def __init__(self, sqs: Any, url: str) -> None:
         self._sqs = sqs
-        self.url = sqs.create_queue(QueueName=str(uuid.uuid4()), Attributes=attributes)["QueueUrl"]
+        self.url = url
 
     def send(self, *bodies: Any, **message: Any) -> list[str]:
         """Send messages and return their ids."""
@@ -415,6 +415,32 @@ class Queue:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         found = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
         return int(found[names[0]]), int(found[names[1]])
+
+
+def new_queue(sqs: Any, **attributes: str) -> Queue:
+    return Queue(sqs, sqs.create_queue(QueueName=str(uuid.uuid4()), Attributes=attributes)["QueueUrl"])
+
+
+@pytest.fixture
+def deployed_queues(stack, sqs):
+    """The queue of the deployed stack and its dead-letter queue; the test leaves both empty."""
+    queue, dead_letters = (Queue(sqs, stack.outputs[name]) for name in ("QueueUrl", "DeadLetterQueueUrl"))
+    yield queue, dead_letters
+    eventually(lambda: queue.counts() == (0, 0))
+    dead_letters.take_all()
+
+
+PATIENCE_S = 90  # for what takes a second on an idle machine
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    """Return the first truth that the condition yields."""
+    patience = time.monotonic() + PATIENCE_S
+    while time.monotonic() < patience:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not come true")
 
 
 @dataclass

@@ -12,14 +12,12 @@ import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 
 import pytest
 import requests
-from standardwebhooks import Webhook
 
 from local.simulator import CREDENTIALS
-from tests.conftest import FUNCTIONS, LEAKS
+from tests.conftest import FUNCTIONS, LEAKS, PATIENCE_S, eventually
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(10**6))
 BY_API, BY_WEBHOOK, BY_QUEUE = range(1, 61), range(101, 161), range(1001, 1201)
@@ -44,15 +42,14 @@ TEMPORARY = (
 FINAL = ("status_not_allowed:identifier", "not_found:identifier")
 KILLS = 5
 VISIBILITY_S = 8  # how soon the messages of a killed worker come back; the template's 540 s are for real ones
-PATIENCE_S = 90
 
 
 @pytest.fixture
-def troubled(stack, clopos, sqs):
+def troubled(stack, clopos, sqs, deployed_queues):
     """The deployed stack, in trouble."""
-    queue = stack.outputs["QueueUrl"]
-    as_deployed = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])["Attributes"]
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": str(VISIBILITY_S)})
+    url = stack.outputs["QueueUrl"]
+    as_deployed = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(VISIBILITY_S)})
     # Pacing is tested elsewhere; here nobody is to wait for the next minute.
     clopos.configure(quota=10**6, failed_quota=10**6, auth_quota=10**6, latency=0.1)
     for n in (*BY_API, *BY_WEBHOOK, *BY_QUEUE):
@@ -61,7 +58,8 @@ def troubled(stack, clopos, sqs):
     clopos.fail_some(FAILING, *TEMPORARY * 2, *FINAL, seed=SEED)
     stack.refresh_token()
     yield stack
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes=as_deployed)
+    clopos.heal()
+    sqs.set_queue_attributes(QueueUrl=url, Attributes=as_deployed)
 
 
 def call_api(stack, order_id):
@@ -74,37 +72,13 @@ def call_api(stack, order_id):
             return answer
 
 
-def send_webhook(stack, secret, order_id):
+def send_webhook(stack, order_id):
     """POST a webhook, again until it is accepted; return the last answer."""
-    body, now, webhook_id = json.dumps({"data": {"order_id": order_id}}), datetime.now(UTC), f"msg_{order_id}"
-    headers = {
-        "Content-Type": "application/json",
-        "webhook-id": webhook_id,
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(secret).sign(webhook_id, now, body),
-    }
+    url = f"{stack.outputs['ApiUrl']}/webhooks/cancellations"
     while True:
-        url = f"{stack.outputs['ApiUrl']}/webhooks/cancellations"
-        answer = requests.post(url, data=body, headers=headers, timeout=60)
+        answer = requests.post(url, json={"data": {"order_id": order_id}}, auth=stack.webhooks(), timeout=60)
         if answer.status_code == 202 or not answer.json()["retryable"]:
             return answer
-
-
-def send_messages(stack, sqs):
-    for first in BY_QUEUE[::10]:
-        sqs.send_message_batch(
-            QueueUrl=stack.outputs["QueueUrl"],
-            Entries=[
-                {"Id": str(n), "MessageBody": json.dumps({"order_id": n})} for n in range(first, first + 10)
-            ],
-        )
-
-
-def waiting(stack, sqs):
-    """Return how many messages can be had, and how many somebody has."""
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    counts = sqs.get_queue_attributes(QueueUrl=stack.outputs["QueueUrl"], AttributeNames=names)["Attributes"]
-    return int(counts[names[0]]), int(counts[names[1]])
 
 
 def queue_workers(stack):
@@ -120,12 +94,11 @@ def queue_workers(stack):
     ]
 
 
-def make_trouble(stack, sqs, clopos):
+def make_trouble(stack, queue, clopos):
     """Kill workers while they have messages, and revoke the token in between; return how many were killed."""
     killed, patience = 0, time.monotonic() + PATIENCE_S
     while killed < KILLS and time.monotonic() < patience:
-        ready, taken = waiting(stack, sqs)
-        if ready and taken and (workers := queue_workers(stack)):
+        if all(queue.counts()) and (workers := queue_workers(stack)):
             os.kill(workers[-1], signal.SIGKILL)
             killed += 1
             if killed == KILLS // 2:
@@ -134,43 +107,28 @@ def make_trouble(stack, sqs, clopos):
     return killed
 
 
-def dead_letters(stack, sqs):
-    """Take what is in the dead-letter queue."""
-    queue, letters = stack.outputs["DeadLetterQueueUrl"], []
-    while batch := sqs.receive_message(
-        QueueUrl=queue, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
-    ).get("Messages"):
-        letters += batch
-        for letter in batch:
-            sqs.delete_message(QueueUrl=queue, ReceiptHandle=letter["ReceiptHandle"])
-    return letters
-
-
 def order_of(letter):
     body = json.loads(letter["Body"])
     return body.get("data", body)["order_id"]
 
 
-def test_no_order_is_lost_while_everything_fails(troubled, sqs, secretsmanager, clopos, traces, capsys):
+def test_no_order_is_lost_while_everything_fails(
+    troubled, deployed_queues, clopos, secretsmanager, traces, capsys
+):
     with capsys.disabled():
         print(f" CHAOS_SEED={SEED} ", end="", flush=True)  # noqa: T201 - to run it again
-    stack = troubled
-    secret = secretsmanager.get_secret_value(SecretId=stack.outputs["WebhookSecretArn"])["SecretString"]
+    stack, (queue, dead_letters) = troubled, deployed_queues
     with ThreadPoolExecutor(8) as callers:
-        sent = callers.submit(send_messages, stack, sqs)
-        killed = callers.submit(make_trouble, stack, sqs, clopos)
-        webhooks = list(callers.map(lambda n: send_webhook(stack, secret, n), BY_WEBHOOK))
+        killed = callers.submit(make_trouble, stack, queue, clopos)
+        queue.send(*({"order_id": n} for n in BY_QUEUE))
+        webhooks = list(callers.map(lambda n: send_webhook(stack, n), BY_WEBHOOK))
         answers = dict(zip(BY_API, callers.map(lambda n: call_api(stack, n), BY_API), strict=True))
-        sent.result()
-    patience = time.monotonic() + PATIENCE_S
-    while any(waiting(stack, sqs)) and time.monotonic() < patience:
-        time.sleep(0.2)
-    assert waiting(stack, sqs) == (0, 0)
+    eventually(lambda: queue.counts() == (0, 0))
     assert killed.result() == KILLS
     assert {answer.status_code for answer in webhooks} == {202}
 
     cancelled = {int(n) for n, status in clopos.statuses().items() if status == "IGNORE"}
-    letters = dead_letters(stack, sqs)
+    letters = dead_letters.take_all()
     reasons = {
         order_of(letter): letter["MessageAttributes"]["ErrorCode"]["StringValue"] for letter in letters
     }
@@ -194,4 +152,7 @@ def test_no_order_is_lost_while_everything_fails(troubled, sqs, secretsmanager, 
     said = "\n".join(said)
     assert not LEAKS.findall(said)
     assert CREDENTIALS["client_secret"] not in said
-    assert secret not in said
+    webhook_secret = secretsmanager.get_secret_value(SecretId=stack.outputs["WebhookSecretArn"])[
+        "SecretString"
+    ]
+    assert webhook_secret not in said

@@ -9,25 +9,16 @@ import pytest
 import requests
 from standardwebhooks import Webhook
 
-PATIENCE_S = 60  # for what takes a second on an idle machine
+from tests.conftest import eventually
+
 NAMES = {
     *("ApiUrl", "QueueUrl", "QueueArn", "DeadLetterQueueUrl", "TokenSecretArn", "CredentialsSecretArn"),
     *("WebhookSecretArn", "TokenRefreshFunctionName"),
 }
 
 
-def eventually(condition):
-    """Return the first truth that the condition yields."""
-    patience = time.monotonic() + PATIENCE_S
-    while time.monotonic() < patience:
-        if found := condition():
-            return found
-        time.sleep(0.1)
-    raise AssertionError("it did not come true")
-
-
 @pytest.fixture
-def deployed(stack, clopos):
+def deployed(stack, clopos, deployed_queues):
     stack.refresh_token()
     return stack
 
@@ -89,21 +80,13 @@ def test_no_other_route_exists(deployed, method, path):
     assert deployed.http.request(method, deployed.outputs["ApiUrl"] + path, timeout=60).status_code == 403
 
 
-def test_messages_are_done_or_dead_lettered_with_their_reasons(deployed, sqs, clopos):
+def test_messages_are_done_or_dead_lettered_with_their_reasons(deployed, deployed_queues, clopos):
     clopos.add_orders([1, 2])
-    dead_letters = deployed.outputs["DeadLetterQueueUrl"]
+    queue, dead_letters = deployed_queues
     bad = ' {"order_id":  404}'
-    for body in (
-        '{"order_id": 1}',
-        bad,
-        json.dumps({"Type": "Notification", "Message": '{"order_id": "2"}'}),
-    ):
-        sqs.send_message(QueueUrl=deployed.outputs["QueueUrl"], MessageBody=body)
+    queue.send({"order_id": 1}, bad, {"Type": "Notification", "Message": '{"order_id": "2"}'})
     eventually(lambda: clopos.statuses()["1"] == clopos.statuses()["2"] == "IGNORE")
-    [message] = eventually(
-        lambda: sqs.receive_message(QueueUrl=dead_letters, MessageAttributeNames=["All"]).get("Messages")
-    )
-    sqs.delete_message(QueueUrl=dead_letters, ReceiptHandle=message["ReceiptHandle"])
+    [message] = eventually(dead_letters.take_all)
     assert message["Body"] == bad
     assert message["MessageAttributes"]["ErrorCode"]["StringValue"] == "order_not_found"
 

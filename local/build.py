@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import os
 import py_compile
+import re
 import shutil
 import subprocess
 import sys
@@ -24,8 +25,10 @@ FUNCTIONS = ROOT / "functions"
 REQUIREMENTS = ROOT / "requirements.txt"
 CACHE = ROOT / ".local" / "build"
 
-#: The runtime in template.yaml. Only its own bytecode is of use to it.
-RUNTIME = (3, 13)
+#: The runtime in template.yaml, which is the one place to change it. Only its own bytecode is of use to it.
+RUNTIME = tuple(
+    map(int, re.findall(r"(?m)^    Runtime: python(\d+)\.(\d+)$", (ROOT / "template.yaml").read_text())[0])
+)
 
 #: What pip may choose from: pure Python, so that one artifact runs on every processor and under the
 #: Python of the local emulator.
@@ -34,7 +37,7 @@ WHEELS = (
     "--implementation=py",
     "--abi=none",
     "--platform=any",
-    "--python-version=3.13",
+    "--python-version={}.{}".format(*RUNTIME),
 )
 
 #: The AWS services that the functions call. botocore's descriptions of the other 400 are 26 MB.
@@ -95,7 +98,8 @@ def dependencies() -> Path:
 
     The four functions share it, whether ``sam`` builds them one after another or at once.
     """
-    recipe = REQUIREMENTS.read_bytes() + Path(__file__).read_bytes() + importlib.util.MAGIC_NUMBER
+    recipe = REQUIREMENTS.read_bytes() + Path(__file__).read_bytes() + repr(RUNTIME).encode()
+    recipe += importlib.util.MAGIC_NUMBER
     tree = CACHE / hashlib.sha256(recipe).hexdigest()[:16]
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
@@ -167,5 +171,8 @@ def finish(folder: Path) -> None:
 
 if __name__ == "__main__":
     if sys.version_info[:2] != RUNTIME:
-        print("No Python 3.13 here: building without bytecode (cold starts are slower).", file=sys.stderr)
+        print(
+            "No Python {}.{} here: building without bytecode (cold starts are slower).".format(*RUNTIME),
+            file=sys.stderr,
+        )
     build(Path(sys.argv[1]))

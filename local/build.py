@@ -59,6 +59,7 @@ UNUSED = (
     "**/py.typed",
     "boto3/data",
     "boto3/examples",
+    "aws_lambda_powertools/event_handler/openapi/swagger_ui/*.min.*",
 )
 
 #: Where Lambda unpacks the artifact, hence the path that belongs into its bytecode.

@@ -41,6 +41,7 @@ from botocore.exceptions import ClientError, WaiterError
 from standardwebhooks import Webhook
 
 from local.simulator import CREDENTIALS, Simulator
+from local.xray import Traces
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".aws-sam" / "build"
@@ -495,6 +496,7 @@ def say(line: str) -> None:
 GUIDE = """\
 Ready. Ctrl-C ends it.
 
+  Page       {PageUrl}
   API        {ApiUrl}
   Queue      {QueueUrl}
   Dead       {DeadLetterQueueUrl}
@@ -523,14 +525,25 @@ def main() -> None:
     """Run the stack until SIGINT or SIGTERM."""
     end_on_termination()
     arguments = from_environment(4566, 4010)
+    page_port = port_from_environment("LOCAL_PAGE_PORT", 4080)
     OUTPUTS.unlink(missing_ok=True)  # of one that could not clean up after itself
-    with LocalStack(**arguments, settings={"seed_orders": 120}, report=say) as stack:
-        try:
-            write_outputs(stack.outputs)
-            say("\n" + GUIDE.format_map(stack.outputs))
-            signal.pause()
-        finally:
-            OUTPUTS.unlink(missing_ok=True)
+    with (
+        Traces() as traces,
+        LocalStack(
+            **arguments, settings={"seed_orders": 120}, xray_daemon=traces.address, report=say
+        ) as stack,
+    ):
+        say("Starting the page")
+        from local import page  # here, for its second and a half is nothing that the tests should wait for
+
+        with page.serve(stack, traces, page_port) as url:
+            outputs = stack.outputs | {"PageUrl": url}
+            try:
+                write_outputs(outputs)
+                say("\n" + GUIDE.format_map(outputs))
+                signal.pause()
+            finally:
+                OUTPUTS.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

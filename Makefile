@@ -40,6 +40,10 @@ start: build .venv-emulator/.installed ## The same stack, left running until Ctr
 test: build .venv-emulator/.installed ## Run every test
 	@$(PY) -m pytest
 
+.PHONY: bench
+bench: build .venv-emulator/.installed ## Measure against the targets (8 minutes)
+	@$(PY) -m local.bench
+
 .PHONY: lint
 lint: .venv/.installed ## Check style and the template
 	@$(PY) -m ruff check .

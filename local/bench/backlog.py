@@ -1,0 +1,202 @@
+"""Two workers drain a backlog against Clopos's rate limiter, in a model where time runs faster.
+
+Everything that is timed is scaled alike: Clopos's window, its latency and the queue's visibility timeout.
+What the machine takes for a call is not; so the model is harder on the workers than a real minute.
+"""
+
+import contextlib
+import json
+import statistics
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pygal  # type: ignore[import-untyped]
+from pygal.style import LightGreenStyle  # type: ignore[import-untyped]
+
+from local.bench.machine import Machine
+from local.bench.processes import RUNTIME
+from local.stack import say
+
+QUOTA = 300  # Clopos's own
+WINDOW_S = 3.0  # for its 60 s: 10,000 messages take 100 s
+SCALE = 60 / WINDOW_S
+#: 300 ms scaled are 15 ms, and a plain worker's own work takes some 5 ms of these here.
+LATENCY_S = 0.010
+VISIBILITY_S = round(540 / SCALE)  # template.yaml
+WORKERS = 2  # template.yaml
+POLL_S = 0.25
+OURS, PLAIN = "queue_worker", "powertools_worker"
+#: How often a message is delivered before SQS moves it: template.yaml, and what AWS advises for Lambda.
+MAX_RECEIVES = {OURS: 300, PLAIN: 5}
+#: A drain that takes this many times the quota's own time is broken off.
+PATIENCE = 3
+
+
+@dataclass
+class Drain:
+    """What became of a backlog.
+
+    Attributes
+    ----------
+    messages : int
+        How many there were.
+    sent_s, granted_s : list of float
+        When each call, and each that was not over the quota, reached Clopos: seconds from the first one.
+    statuses : Counter
+        The calls by their HTTP status.
+    cancelled : int
+        Orders that are.
+    dead_letters, left : int
+        Messages that were dead-lettered, and that were still on the queue when it was broken off.
+    depth : list of tuple
+        Seconds from the start, and the messages on the queue then.
+    """
+
+    messages: int
+    sent_s: list[float]
+    granted_s: list[float]
+    statuses: Counter[int | None]
+    cancelled: int
+    dead_letters: int
+    left: int
+    depth: list[tuple[float, int]]
+
+    @cached_property
+    def seconds(self) -> float:
+        """From the first call to the last."""
+        return self.sent_s[-1]
+
+    @property
+    def quota_share(self) -> float:
+        """How much of the quota was used between the first window and the tail.
+
+        The first window's quota is there at once. From then on a sliding window admits a call no earlier than
+        one window after the call that came a quota before it: from the Q-th call to the (k Q)-th pass k - 1
+        windows at least, and 1 means that it was just that. The last quota of calls is left out: there the
+        backlog ends, and workers run dry.
+        """
+        windows = self.messages // QUOTA - 1
+        took_s = self.granted_s[windows * QUOTA - 1] - self.granted_s[QUOTA - 1]
+        return (windows - 1) * WINDOW_S / took_s
+
+    @property
+    def throttled_share(self) -> float:
+        """How many of the calls were answered 429."""
+        return self.statuses[429] / len(self.sent_s)
+
+    def per_window(self) -> list[int]:
+        """Count the calls in each window from the first call on."""
+        counts = Counter(int(second / WINDOW_S) for second in self.sent_s)
+        return [counts[number] for number in range(max(counts) + 1)]
+
+
+def drain(machine: Machine, artifact: Path, module: str, messages: int) -> Drain:
+    """Put messages on a queue and let the workers do them."""
+    machine.reset(quota=QUOTA, window=WINDOW_S, latency=LATENCY_S)
+    machine.clopos.add_orders(list(range(1, messages + 1)))
+    dead, queue = queues(machine, MAX_RECEIVES[module])
+    fill(machine, queue, messages)
+    depth: list[tuple[float, int]] = []
+    patience_s = PATIENCE * WINDOW_S * max(1, messages / QUOTA)
+    with workers(machine, artifact, module, QUEUE_URL=queue, DEAD_LETTER_QUEUE_URL=dead):
+        started = time.monotonic()
+        while time.monotonic() - started < patience_s:
+            left = count(machine, queue)
+            depth.append((time.monotonic() - started, left))
+            if not left:
+                break
+            time.sleep(POLL_S)
+    calls = sorted(machine.clopos.calls(), key=lambda call: call.time)
+    first = calls[0].time
+    return Drain(
+        messages,
+        [call.time - first for call in calls],
+        [call.time - first for call in calls if call.status != 429],
+        Counter(call.status for call in calls),
+        Counter(machine.clopos.statuses().values())["IGNORE"],
+        count(machine, dead),
+        count(machine, queue),
+        depth,
+    )
+
+
+def queues(machine: Machine, max_receives: int) -> tuple[str, str]:
+    """Make a dead-letter queue and a queue, and return their URLs."""
+    dead = machine.sqs.create_queue(QueueName=f"dead-{uuid.uuid4()}")["QueueUrl"]
+    found = machine.sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])
+    policy = {"deadLetterTargetArn": found["Attributes"]["QueueArn"], "maxReceiveCount": max_receives}
+    attributes = {"VisibilityTimeout": str(VISIBILITY_S), "RedrivePolicy": json.dumps(policy)}
+    queue = machine.sqs.create_queue(QueueName=f"queue-{uuid.uuid4()}", Attributes=attributes)["QueueUrl"]
+    return dead, queue
+
+
+def fill(machine: Machine, queue: str, messages: int) -> None:
+    """Send a message for each of the orders from 1 on."""
+    for start in range(1, messages + 1, 10):
+        orders = range(start, min(start + 10, messages + 1))
+        entries = [{"Id": str(order), "MessageBody": json.dumps({"order_id": order})} for order in orders]
+        answer = machine.sqs.send_message_batch(QueueUrl=queue, Entries=entries)
+        if answer.get("Failed"):
+            raise RuntimeError("the emulator did not take all messages")
+
+
+@contextlib.contextmanager
+def workers(machine: Machine, artifact: Path, module: str, **variables: str) -> Iterator[None]:
+    """Run the workers, which start together once each of them has imported its handler."""
+    with contextlib.ExitStack() as running:
+        started = []
+        for _ in range(WORKERS):
+            worker = machine.aws.start(artifact, RUNTIME, "drain", module, **variables)
+            running.callback(worker.kill)
+            started.append(worker)
+        for worker in started:
+            if worker.read() is None:
+                raise RuntimeError(f"{module} did not start; its own words are above")
+        for worker in started:
+            worker.tell("go")
+        yield
+
+
+def count(machine: Machine, queue: str) -> int:
+    """Return how many messages are on a queue, hidden ones included."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = machine.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+    return sum(int(found[name]) for name in names)
+
+
+def straightness(drains: list[Drain]) -> tuple[float, float]:
+    """Return seconds per message, and how straight the line is that the drains make (R squared)."""
+    sizes, seconds = [drain.messages for drain in drains], [drain.seconds for drain in drains]
+    return statistics.linear_regression(sizes, seconds).slope, statistics.correlation(sizes, seconds) ** 2
+
+
+def plot(folder: Path, drains: dict[str, Drain]) -> None:
+    """Draw the queue's depth and the calls in each window; the names are the legend."""
+    style = LightGreenStyle(
+        background="white", plot_background="white", colors=("#1b7837", "#b2182b", "#888")
+    )
+    common = {
+        "style": style,
+        "width": 800,
+        "height": 360,
+        "show_dots": False,
+        "legend_at_bottom": True,
+        "x_title": f"seconds ({SCALE:.0f} on the real clock)",
+        "js": [],  # nothing is loaded from elsewhere
+    }
+    depth = pygal.XY(title="Messages on the queue", **common)
+    calls = pygal.XY(title=f"Calls to Clopos per window of {WINDOW_S:.0f} s", **common)
+    for name, one in drains.items():
+        depth.add(name, one.depth)
+        calls.add(name, [(number * WINDOW_S, count) for number, count in enumerate(one.per_window())])
+    end = max(one.seconds for one in drains.values())
+    calls.add("quota", [(0, QUOTA), (end, QUOTA)])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, chart in (("backlog", depth), ("calls", calls)):
+        (folder / f"{name}.svg").write_bytes(chart.render())
+        say(f"  {folder / name}.svg")

@@ -1,0 +1,94 @@
+"""What the measured processes talk to: Clopos and AWS, each in its own process, and a daemon for traces."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from local.bench.processes import Lambda, trace_daemon
+from local.simulator import SimulatorClient
+from local.stack import REGION, ROOT, ROOT_USER, emulator
+
+#: Nobody meets this quota. The simulator counts the calls of a window one by one: hence the short one.
+UNLIMITED = {"quota": 1_000_000, "failed_quota": 1_000_000, "window": 1.0}
+
+
+@dataclass
+class Machine:
+    """The running environment of all measurements.
+
+    Attributes
+    ----------
+    clopos : SimulatorClient
+        The controls of the simulator.
+    sqs : SQS.Client
+        The emulator's queues.
+    aws : Lambda
+        Starts processes that find both, and a good token.
+    """
+
+    clopos: SimulatorClient
+    sqs: Any
+    aws: Lambda
+
+    def reset(self, **settings: Any) -> None:
+        """Let the simulator forget everything; it has order 108 then, and these settings."""
+        self.clopos.reset()
+        self.clopos.configure(**settings)
+        self.clopos.add_order(108)
+
+    def under(self, *command: str) -> Lambda:
+        """Return what starts the same processes under a command."""
+        return replace(self.aws, under=command)
+
+
+@contextlib.contextmanager
+def simulator() -> Iterator[SimulatorClient]:
+    """Run the simulator in a process of its own, on any free port."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "local.simulator", "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        if process.stdout is None or not (line := process.stdout.readline()):
+            raise RuntimeError("the simulator did not start")
+        yield SimulatorClient(next(word for word in line.split() if word.startswith("http")).rstrip(","))
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+@contextlib.contextmanager
+def machine() -> Iterator[Machine]:
+    """Start everything, and end it with the block."""
+    with simulator() as clopos, trace_daemon() as daemon, emulator(0, daemon) as (endpoint, _):
+
+        def client(service: Any) -> Any:
+            return boto3.client(
+                service,
+                endpoint_url=endpoint,
+                region_name=REGION,
+                aws_access_key_id=ROOT_USER.access_key,
+                aws_secret_access_key=ROOT_USER.secret_key,
+                config=Config(proxies={}),
+            )
+
+        token = clopos.issue_token(expires_in=86400)  # a day: longer than the benchmark
+        secret = client("secretsmanager").create_secret(Name="token", SecretString=token)
+        variables = {
+            "CLOPOS_BASE_URL": clopos.url,
+            "TOKEN_SECRET_ARN": secret["ARN"],
+            "TOKEN_REFRESH_FUNCTION": "",
+            "QUEUE_URL": "",
+            "DEAD_LETTER_QUEUE_URL": "",
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_XRAY_DAEMON_ADDRESS": daemon,
+            "BENCH_TOKEN": token,
+        }
+        # The interpreter behind our virtual environment.
+        python = getattr(sys, "_base_executable", sys.executable)
+        yield Machine(clopos, client("sqs"), Lambda(python, variables))

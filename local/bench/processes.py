@@ -1,0 +1,159 @@
+"""Processes that look like Lambda's: what they are started with, and what they took."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, cast
+
+from local.stack import HOST, REGION, ROOT_USER
+
+HERE = Path(__file__).parent
+RUNTIME = HERE / "runtime.py"
+FLOOR = HERE / "floor.py"
+
+
+@dataclass
+class Run:
+    """What a process took, and what it said about itself."""
+
+    wall_s: float
+    cpu_s: float
+    result: Any
+
+
+@dataclass
+class Lambda:
+    """Starts processes in the environment that Lambda gives to a function.
+
+    Attributes
+    ----------
+    python : str
+        The interpreter: not one of a virtual environment, which starts more slowly.
+    variables : dict
+        What template.yaml sets, and where this machine's AWS is.
+    under : tuple of str
+        A command that runs the interpreter, such as valgrind's.
+    """
+
+    python: str
+    variables: dict[str, str] = field(default_factory=dict)
+    under: tuple[str, ...] = ()
+
+    def start(self, artifact: Path, script: Path, *arguments: object, **variables: str) -> "Process":
+        """Start a script with the artifact as its code folder."""
+        return Process(self, artifact, script, arguments, variables)
+
+    def run(self, artifact: Path, script: Path, *arguments: object, **variables: str) -> Run:
+        """Run a script to its end."""
+        started = time.perf_counter()
+        process = self.start(artifact, script, *arguments, **variables)
+        return process.finish(started)
+
+
+class Process:
+    """A started process."""
+
+    def __init__(
+        self,
+        of: Lambda,
+        artifact: Path,
+        script: Path,
+        arguments: tuple[object, ...],
+        variables: dict[str, str],
+    ) -> None:
+        reading, writing = os.pipe()
+        environment = {
+            "PATH": os.defpath,
+            "LANG": "en_US.UTF-8",
+            "TZ": ":UTC",
+            "_HANDLER": "api.handler",
+            "LAMBDA_TASK_ROOT": str(artifact),
+            "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
+            "AWS_LAMBDA_FUNCTION_NAME": "clopos-cancel-api",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": ROOT_USER.access_key,
+            "AWS_SECRET_ACCESS_KEY": ROOT_USER.secret_key,
+            # A sampled trace: every segment is made and sent.
+            "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
+            "POWERTOOLS_SERVICE_NAME": "clopos-cancel",
+            "POWERTOOLS_METRICS_NAMESPACE": "CloposOrders",
+            "POWERTOOLS_LOG_LEVEL": "INFO",
+            "BENCH_RESULT_FD": str(writing),
+        }
+        # -I and -S: nothing can be imported but the artifact. -B: Lambda's code folder is read-only, which
+        # our own copy of it is not for root.
+        self.popen = subprocess.Popen(
+            [*of.under, of.python, "-I", "-S", "-B", script, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL if of.under else None,  # valgrind talks there
+            env=environment | of.variables | variables,
+            pass_fds=[writing],
+        )
+        os.close(writing)
+        self._stdin = cast(IO[bytes], self.popen.stdin)
+        self._results = os.fdopen(reading)
+
+    def read(self) -> Any:
+        """Return the next thing that the process says; None at its end."""
+        return json.loads(self._results.readline() or "null")
+
+    def tell(self, line: str) -> None:
+        """Write a line to its standard input."""
+        self._stdin.write(line.encode() + b"\n")
+        self._stdin.flush()
+
+    def finish(self, started: float) -> Run:
+        """Wait for its end.
+
+        Raises
+        ------
+        subprocess.CalledProcessError
+            Where it failed; its own words are on standard error.
+        """
+        result = self.read()
+        _, status, usage = os.wait4(self.popen.pid, 0)
+        wall_s = time.perf_counter() - started
+        self._close()
+        self.popen.returncode = os.waitstatus_to_exitcode(status)
+        if self.popen.returncode:
+            raise subprocess.CalledProcessError(self.popen.returncode, self.popen.args)
+        return Run(wall_s, usage.ru_utime + usage.ru_stime, result)
+
+    def kill(self) -> None:
+        """End it, whatever it is doing."""
+        self.popen.kill()
+        self.popen.wait()
+        self._close()
+
+    def _close(self) -> None:
+        self._results.close()
+        with contextlib.suppress(BrokenPipeError):  # it ended before it read all
+            self._stdin.close()
+
+
+def read_only_copy(artifact: Path, target: Path) -> Path:
+    """Copy an artifact, so that nobody rebuilds it meanwhile, and make it read-only as in Lambda."""
+    shutil.copytree(artifact, target)
+    for path in (target, *target.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    return target
+
+
+@contextlib.contextmanager
+def trace_daemon() -> Iterator[str]:
+    """Take what is sent to X-Ray's daemon, and yield its address; nobody reads it."""
+    with socket.socket(type=socket.SOCK_DGRAM) as daemon:
+        daemon.bind((HOST, 0))
+        yield "{}:{}".format(*daemon.getsockname())

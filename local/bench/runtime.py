@@ -1,0 +1,221 @@
+"""Stand in for Lambda's runtime, in a process of its own: import a handler from an artifact and call it.
+
+``python -I -S -B runtime.py <command> [<argument> ...]`` with the environment that `local.bench.processes`
+makes. Nothing but the standard library is imported here, so that whatever else a process loads is the
+artifact's own. What was measured goes to the file descriptor in ``BENCH_RESULT_FD`` as JSON; standard output
+is the handler's.
+"""
+
+import importlib
+import json
+import os
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
+
+Json = dict[str, Any]
+Handler = Callable[[Json, "Context"], Json]
+
+EVENT = {
+    "resource": "/orders/{id}",
+    "path": "/orders/108",
+    "httpMethod": "PUT",
+    "headers": {"Content-Type": "application/json"},
+    "multiValueHeaders": {"Content-Type": ["application/json"]},
+    "queryStringParameters": None,
+    "pathParameters": {"id": "108"},
+    "requestContext": {"path": "/v1/orders/108", "requestId": "c6af9ac6", "stage": "v1"},
+    "body": '{"status": "IGNORE"}',
+    "isBase64Encoded": False,
+}
+
+
+class Context:
+    """Lambda's context of an invocation."""
+
+    aws_request_id = "8f5e0b7c-5b1c-4c86-9a3e-3a1f1c2d4e5f"
+    function_name = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
+    function_version = "$LATEST"
+    memory_limit_in_mb = 1024
+    invoked_function_arn = f"arn:aws:lambda:us-east-1:000000000000:function:{function_name}"
+
+    def __init__(self, timeout_s: float = 90) -> None:
+        self._until = time.monotonic() + timeout_s
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the milliseconds until Lambda would kill the function."""
+        return round((self._until - time.monotonic()) * 1000)
+
+
+def handler(module: str) -> Handler:
+    """Import what the function's `Handler` property names."""
+    imported: Handler = importlib.import_module(module).handler
+    return imported
+
+
+def cancel(api_handler: Handler) -> None:
+    """Cancel an order through the API's handler."""
+    answer = api_handler(EVENT, Context())
+    if answer["statusCode"] != 200:
+        raise RuntimeError(answer["body"])
+
+
+def cold() -> Json:
+    """Import the API's handler and cancel an order."""
+    cancel(handler("api"))
+    return {}
+
+
+def memory(calls: str) -> Json:
+    """Import the API's handler and cancel an order many times.
+
+    Returns
+    -------
+    dict
+        `peak_kib`, and how many `connections` to Clopos that opened.
+    """
+    connections: list[Any] = []
+    clopos = urlsplit(os.environ["CLOPOS_BASE_URL"]).port
+
+    def count(event: str, arguments: Any) -> None:
+        if event == "socket.connect" and arguments[1][1] == clopos:
+            connections.append(arguments)
+
+    sys.addaudithook(count)
+    api_handler = handler("api")
+    for _ in range(int(calls)):
+        cancel(api_handler)
+    return {"peak_kib": peak_kib(), "connections": len(connections)}
+
+
+def warm(rounds: str) -> Json:
+    """Cancel orders and make bare calls in turn.
+
+    Returns
+    -------
+    dict
+        The seconds that each took, wall clock (`handler`, `bare`) and, of a call in a further series, CPU
+        (`handler_cpu`).
+    """
+    import requests
+
+    api_handler = handler("api")
+    token = os.environ["BENCH_TOKEN"]
+    url = f"{os.environ['CLOPOS_BASE_URL']}/orders/108"
+    session = requests.Session()
+
+    def bare() -> None:
+        answer = session.put(url, json={"status": "IGNORE"}, headers={"x-token": token})
+        answer.raise_for_status()
+
+    calls: dict[str, Callable[[], None]] = {"handler": lambda: cancel(api_handler), "bare": bare}
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    warming_up = int(rounds) // 10
+    for number in range(warming_up + int(rounds)):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            if number >= warming_up:
+                times[name].append(time.perf_counter() - started)
+    started = time.process_time()
+    for _ in range(int(rounds)):
+        cancel(api_handler)
+    return {**times, "handler_cpu": (time.process_time() - started) / int(rounds)}
+
+
+def batch(orders: str, rounds: str) -> Json:
+    """Give the queue's handler batches of orders.
+
+    Returns
+    -------
+    dict
+        The median of the `seconds` that a batch took, and the CPU seconds (`cpu`) of one.
+    """
+    queue_handler = handler("queue_worker")
+    times, cpu_times = [], []
+    for _ in range(1 + int(rounds)):
+        records = [record(f"message-{order}", json.dumps({"order_id": 108})) for order in range(int(orders))]
+        started, cpu_started = time.perf_counter(), time.process_time()
+        result = queue_handler({"Records": records}, Context())
+        times.append(time.perf_counter() - started)
+        cpu_times.append(time.process_time() - cpu_started)
+        if result["batchItemFailures"]:
+            raise RuntimeError(result)
+    # The first one opens the connections.
+    return {"seconds": statistics.median(times[1:]), "cpu": statistics.median(cpu_times[1:])}
+
+
+def record(message_id: str, body: str, receipt_handle: str = "", attributes: Any = None) -> Json:
+    """Return a message as Lambda hands it over."""
+    return {
+        "messageId": message_id,
+        "receiptHandle": receipt_handle,
+        "body": body,
+        "attributes": {"ApproximateReceiveCount": "1", **(attributes or {})},
+        "messageAttributes": {},
+        "md5OfBody": "",
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:queue",
+        "awsRegion": "us-east-1",
+    }
+
+
+def drain(module: str) -> None:
+    """Do what Lambda's event source does with one worker: receive ten, hand them over, delete what is done.
+
+    Says "ready" when the handler is imported, starts at a line on standard input, works until it is ended.
+    """
+    import boto3
+
+    queue_handler = handler(module)
+    sqs, queue = boto3.client("sqs"), os.environ["QUEUE_URL"]
+    report({"ready": True})
+    sys.stdin.readline()
+    while True:
+        messages = sqs.receive_message(
+            QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1, MessageSystemAttributeNames=["All"]
+        ).get("Messages", [])
+        if not messages:
+            continue
+        records = [record(m["MessageId"], m["Body"], m["ReceiptHandle"], m["Attributes"]) for m in messages]
+        result = queue_handler({"Records": records}, Context())
+        failed = {failure["itemIdentifier"] for failure in result["batchItemFailures"]}
+        done = [m["ReceiptHandle"] for m in messages if m["MessageId"] not in failed]
+        if done:
+            sqs.delete_message_batch(
+                QueueUrl=queue,
+                Entries=[{"Id": str(place), "ReceiptHandle": handle} for place, handle in enumerate(done)],
+            )
+
+
+def peak_kib() -> int:
+    """Return the most memory that this process has had, in KiB; `getrusage` counts its parent's too."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0])
+
+
+def report(result: Json | None) -> None:
+    """Tell the benchmark."""
+    os.write(int(os.environ["BENCH_RESULT_FD"]), json.dumps(result).encode() + b"\n")
+
+
+COMMANDS: dict[str, Callable[..., Json | None]] = {
+    "cold": cold,
+    "memory": memory,
+    "warm": warm,
+    "batch": batch,
+    "drain": drain,
+}
+
+if __name__ == "__main__":
+    command, *arguments = sys.argv[1:]
+    report(COMMANDS[command](*arguments))
+    sys.stdout.flush()
+    os._exit(0)  # Lambda freezes a process, it does not take it down

@@ -1,0 +1,105 @@
+"""What speed depends on, without a clock: what is imported, how big it is, and how often somebody is called.
+
+`make bench` measures the speed itself (docs/performance.md).
+"""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from local.build import RUNTIME
+from local.stack import BUILD, archive, files
+
+HANDLERS = {
+    "ApiFunction": "api",
+    "QueueFunction": "queue_worker",
+    "WebhookFunction": "webhook",
+    "TokenRefreshFunction": "token_refresh",
+}
+MB = 1_000_000
+# What a cold start imports, counted on 3.13 on 2026-11-24, and a twentieth of room; another Python's standard library differs a little.
+MAX_MODULES = 900
+# Each costs milliseconds of every cold start: 140 for pydantic alone.
+UNWANTED = {"pydantic", "jsonschema", "jmespath.visitor", "unittest", "pytest", "aiohttp", "multiprocessing", "numpy"}
+
+
+def imported(function):
+    """Return the modules that a handler's import brings, from the artifact alone."""
+    environment = {
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_LAMBDA_FUNCTION_NAME": "function",
+        "LAMBDA_TASK_ROOT": str(BUILD / function),
+        "POWERTOOLS_METRICS_NAMESPACE": "CloposOrders",
+        "POWERTOOLS_SERVICE_NAME": "clopos-cancel",
+        "CLOPOS_BASE_URL": "http://127.0.0.1:9",
+        "TOKEN_SECRET_ARN": "none",
+        "TOKEN_REFRESH_FUNCTION": "",
+        "QUEUE_URL": "none",
+        "DEAD_LETTER_QUEUE_URL": "none",
+    }
+    script = "import importlib, json, sys; sys.path.insert(0, sys.argv[1]); importlib.import_module(sys.argv[2]); "
+    script += "print(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", script, BUILD / function, HANDLERS[function]],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(run.stdout)
+
+
+@pytest.mark.parametrize("function", HANDLERS)
+def test_a_cold_start_imports_no_more_than_it_needs(function):
+    modules = imported(function)
+    assert not UNWANTED & set(modules)
+    assert len(modules) <= MAX_MODULES
+
+
+@pytest.mark.parametrize("function", HANDLERS)
+def test_the_package_is_small(function):
+    assert len(archive(BUILD / function)) <= 8 * MB
+
+
+def test_the_package_holds_bytecode_for_the_runtime_or_none():
+    """Made by another Python it would only be in the way; a build without the runtime's Python makes none."""
+    compiled = [name for name, _ in files(BUILD / "ApiFunction") if name.endswith(".pyc")]
+    tag = "cpython-{}{}".format(*RUNTIME)
+    assert [name for name in compiled if tag not in name] == []
+    if sys.version_info[:2] == RUNTIME:
+        sources = [name for name, _ in files(BUILD / "ApiFunction") if name.endswith(".py")]
+        assert len(compiled) == len(sources)
+
+
+def test_a_thousand_cancellations_read_the_token_once_and_open_one_connection(
+    clopos, call_api, aws_calls, monkeypatch
+):
+    clopos.configure(quota=10**6)
+    connections = []
+    connect = socket.socket.connect
+    monkeypatch.setattr(
+        socket.socket, "connect", lambda self, address: connections.append(address[1]) or connect(self, address)
+    )
+    for _ in range(1000):
+        assert call_api(108).status == 200
+    assert [operation for operation, _ in aws_calls] == ["GetSecretValue"]
+    assert connections.count(int(re.search(r":(\d+)/", clopos.url)[1])) == 1
+
+
+def test_a_hundred_batches_read_the_token_once_and_open_a_connection_a_thread(
+    clopos, run_batch, function, aws_calls, monkeypatch
+):
+    clopos.configure(quota=10**6)
+    connections = []
+    connect = socket.socket.connect
+    monkeypatch.setattr(
+        socket.socket, "connect", lambda self, address: connections.append(address[1]) or connect(self, address)
+    )
+    for _ in range(100):
+        assert run_batch(*({"order_id": 108} for _ in range(10))).fates == ["done"] * 10
+    assert [operation for operation, _ in aws_calls].count("GetSecretValue") == 1
+    assert connections.count(int(re.search(r":(\d+)/", clopos.url)[1])) <= function("queue_worker").THREADS

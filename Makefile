@@ -41,7 +41,7 @@ test: build .venv-emulator/.installed ## Run every test
 	@$(PY) -m pytest
 
 .PHONY: bench
-bench: build .venv-emulator/.installed ## Measure against the targets (8 minutes)
+bench: build .venv-emulator/.installed ## Measure against the targets (9 minutes)
 	@$(PY) -m local.bench
 
 .PHONY: lint

@@ -302,7 +302,7 @@ def invoke(function, output):
         output.sent.append(result)
         if "statusCode" not in result:
             return result
-        headers = {name: value for name, [value] in result["multiValueHeaders"].items()}
+        headers = result["headers"]
         assert headers["Content-Type"] == "application/json"
         assert result["isBase64Encoded"] is False
         return Answer(result["statusCode"], headers, json.loads(result["body"]))

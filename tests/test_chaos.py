@@ -8,11 +8,10 @@ the end each order is cancelled, or somebody knows why Clopos refused it. The se
 import json
 import os
 import random
-import signal
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 import requests
 
@@ -83,15 +82,8 @@ def send_webhook(stack, order_id):
 
 def queue_workers(stack):
     """Return the processes in which QueueFunction runs."""
-    listing = subprocess.run(
-        ["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
-    )
-    lines = (line.split(None, 2) for line in listing.stdout.splitlines())
-    return [
-        int(pid)
-        for pid, ppid, args in lines
-        if int(ppid) == stack.emulator.pid and "clopos-cancel-queue" in args
-    ]
+    emulator = psutil.Process(stack.emulator.pid)
+    return [child for child in emulator.children() if "clopos-cancel-queue" in " ".join(child.cmdline())]
 
 
 def make_trouble(stack, queue, clopos):
@@ -99,7 +91,7 @@ def make_trouble(stack, queue, clopos):
     killed, patience = 0, time.monotonic() + PATIENCE_S
     while killed < KILLS and time.monotonic() < patience:
         if all(queue.counts()) and (workers := queue_workers(stack)):
-            os.kill(workers[-1], signal.SIGKILL)
+            workers[-1].kill()
             killed += 1
             if killed == KILLS // 2:
                 clopos.revoke_tokens()

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 import fastjsonschema
-from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
 from cancellation.errors import CancelError
 
@@ -70,23 +69,17 @@ class Order:
     venue_id: int | None = None
 
 
-def parse_request(order_id: str, event: APIGatewayProxyEvent) -> Order:
-    """Read an API call.
-
-    Parameters
-    ----------
-    order_id : str
-        From the path.
-    event : APIGatewayProxyEvent
-        The call.
+def parse_request(event: dict[str, Any]) -> Order:
+    """Read an API call, an event of API Gateway's Lambda proxy integration.
 
     Raises
     ------
     CancelError
         `invalid_request`, with what the caller has to change.
     """
+    order_id = (event.get("pathParameters") or {}).get("id", "")
     _validate(_check_order_id, order_id)
-    if event.query_string_parameters:
+    if event.get("queryStringParameters"):
         raise CancelError("invalid_request", "send no query parameters")
     venues = [
         value
@@ -98,9 +91,9 @@ def parse_request(order_id: str, event: APIGatewayProxyEvent) -> Order:
         raise CancelError("invalid_request", "x-venue: send it once")
     if venues and not _POSITIVE_INTEGER.fullmatch(venues[0]):
         raise CancelError("invalid_request", "x-venue: must be a positive integer")
-    if event.is_base64_encoded:
+    if event.get("isBase64Encoded"):
         raise CancelError("invalid_request", "the body must be JSON text, not base64")
-    _validate(_check_request, _load(event.body or "", CANCEL_REQUEST["description"]))
+    _validate(_check_request, _load(event.get("body") or "", CANCEL_REQUEST["description"]))
     return Order(order_id, int(venues[0]) if venues else None)
 
 

@@ -98,6 +98,7 @@ class Tokens:
         self._secrets = SecretsProvider(boto_config=SECRETS_CONFIG)
         self._lambda: LambdaClient | None = None
         self._renewing = threading.Lock()
+        self._reading = threading.Lock()  # the threads of a first batch read it once, not once each
 
     def get(self, deadline: Deadline) -> Token:
         """Return a token that has not expired.
@@ -142,7 +143,8 @@ class Tokens:
 
     def _read(self, *, force_fetch: bool = False) -> Token:
         try:
-            secret = self._secrets.get(self._secret_arn, max_age=CACHE_S, force_fetch=force_fetch)
+            with self._reading:
+                secret = self._secrets.get(self._secret_arn, max_age=CACHE_S, force_fetch=force_fetch)
         except GetParameterError as exc:
             # Missing, without a value, without permission, or Secrets Manager is out of reach.
             raise CancelError("token_unavailable", "the token secret cannot be read") from exc

@@ -23,10 +23,10 @@ from local.bench.processes import RUNTIME
 from local.stack import say
 
 QUOTA = 300  # Clopos's own
-WINDOW_S = 3.0  # for its 60 s: 10,000 messages take 100 s
+WINDOW_S = 6.0  # for its 60 s: 10,000 messages take 200 s
 SCALE = 60 / WINDOW_S
-#: 300 ms scaled are 15 ms, and a plain worker's own work takes some 5 ms of these here.
-LATENCY_S = 0.010
+#: 300 ms scaled are 30 ms, and a plain worker's own work takes some 5 ms of these here.
+LATENCY_S = 0.025
 VISIBILITY_S = round(540 / SCALE)  # template.yaml
 WORKERS = 2  # template.yaml
 POLL_S = 0.25
@@ -73,16 +73,15 @@ class Drain:
 
     @property
     def quota_share(self) -> float:
-        """How much of the quota was used between the first window and the tail.
+        """How much of the quota was used from the first call to the beginning of the last burst.
 
-        The first window's quota is there at once. From then on a sliding window admits a call no earlier than
-        one window after the call that came a quota before it: from the Q-th call to the (k Q)-th pass k - 1
-        windows at least, and 1 means that it was just that. The last quota of calls is left out: there the
-        backlog ends, and workers run dry.
+        A sliding window lets a quota of calls through at once, and as many again one window later: calls come
+        in bursts. Between the beginnings of two bursts lie whole windows, so that neither the first burst,
+        which nobody waits for, nor the last one, where the backlog ends, changes the share.
         """
-        windows = self.messages // QUOTA - 1
-        took_s = self.granted_s[windows * QUOTA - 1] - self.granted_s[QUOTA - 1]
-        return (windows - 1) * WINDOW_S / took_s
+        recent = range(max(1, len(self.granted_s) - QUOTA - 1), len(self.granted_s))
+        last = max(recent, key=lambda number: self.granted_s[number] - self.granted_s[number - 1])
+        return last / QUOTA * WINDOW_S / self.granted_s[last]
 
     @property
     def throttled_share(self) -> float:

@@ -7,6 +7,7 @@ is the handler's.
 """
 
 import importlib
+import inspect
 import json
 import os
 import re
@@ -109,7 +110,12 @@ def warm(rounds: str) -> Json:
     api_handler = handler("api")
     token = os.environ["BENCH_TOKEN"]
     url = f"{os.environ['CLOPOS_BASE_URL']}/orders/108"
-    session = requests.Session()
+
+    class Bare(requests.Session):  # as it was before the tracer patched it
+        request = inspect.unwrap(requests.Session.request)
+        prepare_request = inspect.unwrap(requests.Session.prepare_request)
+
+    session = Bare()
 
     def bare() -> None:
         answer = session.put(url, json={"status": "IGNORE"}, headers={"x-token": token})

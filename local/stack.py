@@ -488,6 +488,16 @@ def port_from_environment(variable: str, default: int) -> int:
     return int(value)
 
 
+def page_port() -> int:
+    """Return the page's port; where nobody chose it and the usual one is taken, any free one will do."""
+    try:
+        return port_from_environment("LOCAL_PAGE_PORT", 4080)
+    except StackError:
+        if os.environ.get("LOCAL_PAGE_PORT"):
+            raise
+        return 0
+
+
 def say(line: str) -> None:
     """Print a line at once, also where the output is a pipe."""
     print(line, flush=True)
@@ -525,7 +535,7 @@ def main() -> None:
     """Run the stack until SIGINT or SIGTERM."""
     end_on_termination()
     arguments = from_environment(4566, 4010)
-    page_port = port_from_environment("LOCAL_PAGE_PORT", 4080)
+    port = page_port()
     OUTPUTS.unlink(missing_ok=True)  # of one that could not clean up after itself
     with (
         Traces() as traces,
@@ -536,7 +546,7 @@ def main() -> None:
         say("Starting the page")
         from local import page  # here, for its second and a half is nothing that the tests should wait for
 
-        with page.serve(stack, traces, page_port) as url:
+        with page.serve(stack, traces, port) as url:
             outputs = stack.outputs | {"PageUrl": url}
             try:
                 write_outputs(outputs)

@@ -59,6 +59,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     deadline = Deadline.after(min(DEADLINE_S, event.get("until", float("inf")) - time.time()))
     try:
         if refused and _is_newer_than(refused):
+            metrics.add_metric("TokenRefreshed", MetricUnit.Count, 0)  # Powertools warns of a run without any
             return {"success": True, "refreshed": False}
         expires_at = _refresh(deadline)
     except CancelError as exc:

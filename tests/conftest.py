@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import re
+import socket
 import sys
 import time
 import uuid
@@ -23,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -205,6 +207,21 @@ def aws_calls(monkeypatch):
 
     monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", record)
     return calls
+
+
+@pytest.fixture
+def connections(clopos, monkeypatch):
+    """The connections to Clopos that are opened from now on."""
+    opened = []
+    connect, port = socket.socket.connect, urlsplit(clopos.url).port
+
+    def record(self, address):
+        if address[1] == port:
+            opened.append(address)
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", record)
+    return opened
 
 
 # -- calling handlers

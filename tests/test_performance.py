@@ -4,8 +4,6 @@
 """
 
 import json
-import re
-import socket
 import subprocess
 import sys
 
@@ -86,34 +84,20 @@ def test_the_package_holds_bytecode_for_the_runtime_or_none():
 
 
 def test_a_thousand_cancellations_read_the_token_once_and_open_one_connection(
-    clopos, call_api, aws_calls, monkeypatch
+    clopos, call_api, aws_calls, connections
 ):
     clopos.configure(quota=10**6)
-    connections = []
-    connect = socket.socket.connect
-    monkeypatch.setattr(
-        socket.socket,
-        "connect",
-        lambda self, address: connections.append(address[1]) or connect(self, address),
-    )
     for _ in range(1000):
         assert call_api(108).status == 200
     assert [operation for operation, _ in aws_calls] == ["GetSecretValue"]
-    assert connections.count(int(re.search(r":(\d+)/", clopos.url)[1])) == 1
+    assert len(connections) == 1
 
 
 def test_a_hundred_batches_read_the_token_once_and_open_a_connection_a_thread(
-    clopos, run_batch, function, aws_calls, monkeypatch
+    clopos, run_batch, function, aws_calls, connections
 ):
     clopos.configure(quota=10**6)
-    connections = []
-    connect = socket.socket.connect
-    monkeypatch.setattr(
-        socket.socket,
-        "connect",
-        lambda self, address: connections.append(address[1]) or connect(self, address),
-    )
     for _ in range(100):
         assert run_batch(*({"order_id": 108} for _ in range(10))).fates == ["done"] * 10
     assert [operation for operation, _ in aws_calls].count("GetSecretValue") == 1
-    assert connections.count(int(re.search(r":(\d+)/", clopos.url)[1])) <= function("queue_worker").THREADS
+    assert 1 <= len(connections) <= function("queue_worker").THREADS

@@ -163,10 +163,13 @@ def test_a_refresh_stores_what_clopos_gave(refresh, clopos, secretsmanager, stac
     assert output.metrics()["TokenRefreshed"] == [1]
 
 
-def test_a_request_that_another_workers_has_answered_already_fetches_nothing(refresh, clopos, store_token):
+def test_a_request_that_another_workers_has_answered_already_fetches_nothing(
+    refresh, clopos, store_token, output
+):
     store_token({"token": clopos.issue_token(), "expires_at": time.time() + 3600})
     assert refresh(refused="the fingerprint of another token") == {"success": True, "refreshed": False}
     assert clopos.calls(method="POST") == []
+    assert output.metrics() == {"TokenRefreshed": [0]}
 
 
 @pytest.mark.parametrize(

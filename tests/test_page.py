@@ -13,7 +13,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 from local import page
-from local.page import MISSING_ORDER, Watch, alarm_states
+from local.alarms import alarm_states
+from local.page import MISSING_ORDER, Watch
 
 PATIENCE_S = 20  # for what takes 5 s at most: a message that has failed three times sleeps for up to 8 s
 CHROMIUM = shutil.which("chromium")

@@ -258,7 +258,11 @@ class Watch:
         """Move the messages that the dead-letter queue hands out back to the queue."""
         messages = self._peek(hidden_s=PATIENCE_S)
         for message in messages:
-            self._sqs.send_message(QueueUrl=self.stack.outputs["QueueUrl"], MessageBody=message["Body"])
+            self._sqs.send_message(
+                QueueUrl=self.stack.outputs["QueueUrl"],
+                MessageBody=message["Body"],
+                MessageAttributes=message.get("MessageAttributes", {}),
+            )
             self._sqs.delete_message(
                 QueueUrl=self.stack.outputs["DeadLetterQueueUrl"], ReceiptHandle=message["ReceiptHandle"]
             )

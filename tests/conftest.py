@@ -450,9 +450,9 @@ def deployed_queues(stack, sqs):
 PATIENCE_S = 90  # for what takes a second on an idle machine
 
 
-def eventually(condition: Callable[[], Any]) -> Any:
+def eventually(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
     """Return the first truth that the condition yields."""
-    patience = time.monotonic() + PATIENCE_S
+    patience = time.monotonic() + patience_s
     while time.monotonic() < patience:
         if found := condition():
             return found

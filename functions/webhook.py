@@ -3,7 +3,6 @@
 import math
 import os
 import time
-from traceback import format_tb
 from typing import Any
 
 import boto3
@@ -13,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from cancellation.errors import CancelError
+from cancellation.errors import CancelError, internal_error
 from cancellation.messages import parse_message
 from cancellation.redelivery import SQS_CONFIG, text_attribute
 from cancellation.responses import respond
@@ -44,9 +43,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         logger.warning("webhook refused", error=exc.code, cause=str(exc.__cause__ or exc.message))
         return respond(200, exc.envelope(request_id), exc)
     except Exception as exc:  # noqa: BLE001 - a bug of ours: the sender sends again, so nothing is lost
-        # Where it happened, without its text: that may quote a header, and so the signature.
-        logger.error("unexpected error", error=type(exc).__name__, stack=format_tb(exc.__traceback__))
-        error = CancelError("internal_error", "an error of ours; the log of this request says where")
+        error = internal_error(exc)
         return respond(500, error.envelope(request_id), error)
     metrics.add_metric("WebhooksAccepted", MetricUnit.Count, 1)
     return respond(202, {"success": True, "data": {"message_id": message_id}, "request_id": request_id})

@@ -24,7 +24,6 @@ from typing import Any, TypeVar
 
 import requests
 import uvicorn
-import yaml
 from aws_lambda_powertools.event_handler.openapi import swagger_ui
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -36,7 +35,7 @@ from starlette.staticfiles import StaticFiles
 
 from local.alarms import Points, alarm_states
 from local.simulator import AnyFault, Fault
-from local.stack import BUILD, HOST, ROOT, LocalStack, SigV4
+from local.stack import HOST, ROOT, LocalStack, SigV4, built_template
 from local.xray import Traces
 
 Json = dict[str, Any]
@@ -78,7 +77,7 @@ class Watch:
         self.stack = stack
         self.has_simulator = hasattr(stack, "clopos")  # else Clopos is a foreign one
         self._traces = traces
-        self._template = yaml.safe_load((BUILD / "template.yaml").read_text())
+        self._template = built_template()
         self._log_groups = [stack.physical_id(group) for group in LOG_GROUPS]
         # Made here, for boto3 makes clients in one thread at a time.
         self._sqs, self._logs = stack.client("sqs"), stack.client("logs")

@@ -25,6 +25,7 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -160,12 +161,6 @@ class LocalStack:
         self._settings = settings or {}
         self._xray_daemon = xray_daemon
         self._report = report
-        # Whatever the user has configured for the real AWS is not read.
-        self._session: Any = boto3.Session(
-            botocore_session=botocore.session.Session(
-                {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
-            )
-        )
         self._clients: dict[str, Any] = {}
         self.http = requests.Session()
         self.http.auth = SigV4()
@@ -191,14 +186,7 @@ class LocalStack:
     def client(self, service: str) -> Any:
         """Return a boto3 client of the emulator."""
         if service not in self._clients:
-            self._clients[service] = self._session.client(
-                service,
-                endpoint_url=self.endpoint,
-                aws_access_key_id=ROOT_USER.access_key,
-                aws_secret_access_key=ROOT_USER.secret_key,
-                region_name=REGION,
-                config=Config(proxies={}),
-            )
+            self._clients[service] = aws_client(service, self.endpoint)
         return self._clients[service]
 
     def webhooks(self) -> StandardWebhooks:
@@ -259,9 +247,7 @@ class LocalStack:
 
     def _package(self) -> dict[str, Any]:
         """Upload the artifacts, and return the built template with their addresses in it."""
-        if not (BUILD / "template.yaml").exists():
-            raise StackError("There is no built template. Run: make build")
-        template: dict[str, Any] = yaml.safe_load((BUILD / "template.yaml").read_text())
+        template = built_template()
         # The emulator has no CodeDeploy, and its SAM transform sees no parameters but their defaults.
         template["Parameters"]["GradualDeployments"]["Default"] = "false"
         s3 = self.client("s3")
@@ -344,6 +330,36 @@ class LocalStack:
         if "FunctionError" in answer:
             raise StackError(f"The token refresh failed: {json.dumps(result)}")
         return result
+
+
+@cache
+def aws_session() -> Any:
+    """Return a session that reads nothing of what the user has configured for the real AWS."""
+    return boto3.Session(
+        botocore_session=botocore.session.Session(
+            {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
+        )
+    )
+
+
+def aws_client(service: str, endpoint: str) -> Any:
+    """Return a boto3 client of the emulator at this address."""
+    return aws_session().client(
+        service,
+        endpoint_url=endpoint,
+        aws_access_key_id=ROOT_USER.access_key,
+        aws_secret_access_key=ROOT_USER.secret_key,
+        region_name=REGION,
+        config=Config(proxies={}),
+    )
+
+
+def built_template() -> dict[str, Any]:
+    """Return the template as sam build has written it."""
+    if not (BUILD / "template.yaml").exists():
+        raise StackError("There is no built template. Run: make build")
+    template: dict[str, Any] = yaml.safe_load((BUILD / "template.yaml").read_text())
+    return template
 
 
 def functions(template: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -73,22 +73,10 @@ class Traces:
             (roots if parent is None else parent["subsegments"]).append(segment)
         return roots
 
-    def trace_ids(self) -> list[str]:
-        """Return the ids of the traces, the one that changed last at the end."""
-        with self._lock:
-            return list(self._documents)
-
     def text(self) -> str:
         """Return all that was received, as JSON: to search it."""
         with self._lock:
             return json.dumps(list(self._documents.values()))
-
-
-def walk(segments: list[Json]) -> Iterator[Json]:
-    """Yield these segments and all that are under them."""
-    for segment in segments:
-        yield segment
-        yield from walk(segment["subsegments"])
 
 
 def _copies(segment: Json, parent_id: str | None = None) -> Iterator[Json]:

@@ -64,6 +64,11 @@ FUNCTIONS = ("ApiFunction", "QueueFunction", "WebhookFunction", "TokenRefreshFun
 LEAKS = re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|v1,[A-Za-z0-9+/]{43}=")
 
 
+def said_by_functions(stack: LocalStack, traces: Traces) -> str:
+    """Return all that the deployed functions have logged and traced."""
+    return "\n".join([*(line for name in FUNCTIONS for line in stack.log_lines(name)), traces.text()])
+
+
 @pytest.fixture(scope="session")
 def traces():
     """The X-Ray daemon of the deployed functions."""
@@ -77,8 +82,7 @@ def stack(traces):
     with LocalStack(xray_daemon=traces.address) as stack, pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL", stack.endpoint)
         yield stack
-        said = [*(line for name in FUNCTIONS for line in stack.log_lines(name)), traces.text()]
-        leaks = LEAKS.findall("\n".join(said))
+        leaks = LEAKS.findall(said_by_functions(stack, traces))
         assert not leaks, "a deployed function wrote a secret into its log or a trace"
 
 

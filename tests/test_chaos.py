@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from local.simulator import CREDENTIALS
-from tests.conftest import FUNCTIONS, LEAKS, PATIENCE_S, eventually
+from tests.conftest import LEAKS, PATIENCE_S, eventually, said_by_functions
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(10**6))
 BY_API, BY_WEBHOOK, BY_QUEUE = range(1, 61), range(101, 161), range(1001, 1201)
@@ -132,7 +132,7 @@ def test_no_order_is_lost_while_everything_fails(
             assert answer.json()["upstream"]["status"] in [call.status for call in clopos.calls(n)]
     assert not cancelled & (DELIVERED | UNKNOWN)
 
-    said = [*(line for name in FUNCTIONS for line in stack.log_lines(name)), traces.text()]
+    said = [said_by_functions(stack, traces)]
     said += [json.dumps(letter) for letter in letters]
     said += [answer.text for answer in (*answers.values(), *webhooks)]
     said = "\n".join(said)

@@ -7,7 +7,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
 from aws_lambda_powertools.metrics.provider.cold_start import reset_cold_start_flag
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -15,10 +14,10 @@ from packaging.specifiers import SpecifierSet
 from cancellation.errors import CancelError
 from local.build import RUNTIME
 from local.simulator import Fault
-from local.stack import STACK_NAME, functions
+from local.stack import STACK_NAME, built_template, functions
 
 ROOT = Path(__file__).parent.parent
-TEMPLATE = yaml.safe_load((ROOT / ".aws-sam" / "build" / "template.yaml").read_text())
+TEMPLATE = built_template()
 ALARMS = {
     name: resource["Properties"]
     for name, resource in TEMPLATE["Resources"].items()

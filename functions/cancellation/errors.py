@@ -1,7 +1,10 @@
 """Every way in which a cancellation can fail: what it is called, whose fault it is, what to answer."""
 
 from dataclasses import dataclass
+from traceback import format_tb
 from typing import Any, NamedTuple
+
+from cancellation.telemetry import logger
 
 # API Gateway and SQS attributes take far more; a person reads no further.
 MESSAGE_LIMIT_CHARS = 500
@@ -84,6 +87,15 @@ class CancelError(Exception):
             "request_id": request_id,
             "upstream": self.upstream,
         }
+
+
+def internal_error(exc: Exception) -> CancelError:
+    """Log a bug of ours, and return what a caller is told of it.
+
+    The log says where it happened, without its text: that may quote a header, and so a token or a signature.
+    """
+    logger.error("unexpected error", error=type(exc).__name__, stack=format_tb(exc.__traceback__))
+    return CancelError("internal_error", "an error of ours; the log of this request says where")
 
 
 def printable(text: str) -> str:

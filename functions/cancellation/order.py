@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from traceback import format_tb
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
 from cancellation.clopos import Clopos, Tally, TokenRefused
 from cancellation.deadline import Deadline
-from cancellation.errors import CancelError
+from cancellation.errors import CancelError, internal_error
 from cancellation.messages import Order
 from cancellation.telemetry import logger, metrics, tracer
 from cancellation.tokens import Tokens
@@ -109,9 +108,7 @@ def cancel_order(
         except CancelError as exc:
             error = exc
         except Exception as exc:  # noqa: BLE001 - a bug of ours must neither lose a message nor go unanswered
-            # Where it happened, without its text: that may quote a header, and so the token.
-            logger.error("unexpected error", error=type(exc).__name__, stack=format_tb(exc.__traceback__))
-            error = CancelError("internal_error", "an error of ours; the log of this request says where")
+            error = internal_error(exc)
         if error is None:
             name, result = "cancelled", {"success": True, "data": data, "request_id": request_id}
         else:

@@ -8,9 +8,7 @@ machine's processor.
 
 from dataclasses import dataclass
 
-import yaml
-
-from local.stack import BUILD
+from local.stack import built_template
 
 MEMORY_MB = (256, 512, 768, 1024, 1769)
 VCPU_MB = 1769
@@ -64,5 +62,4 @@ def settings(cold_cpu_s: float, warm_cpu_s: float, batch_cpu_s: float, batch_wai
 
 def chosen_mb() -> int:
     """Return the setting in template.yaml."""
-    template = yaml.safe_load((BUILD / "template.yaml").read_text())
-    return int(template["Globals"]["Function"]["MemorySize"])
+    return int(built_template()["Globals"]["Function"]["MemorySize"])

@@ -7,12 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import boto3
-from botocore.config import Config
-
 from local.bench.processes import Lambda, trace_daemon
 from local.simulator import SimulatorClient
-from local.stack import REGION, ROOT, ROOT_USER, emulator
+from local.stack import ROOT, aws_client, emulator
 
 #: Nobody meets this quota. The simulator counts the calls of a window one by one: hence the short one.
 UNLIMITED = {"quota": 1_000_000, "failed_quota": 1_000_000, "window": 1.0}
@@ -66,19 +63,8 @@ def simulator() -> Iterator[SimulatorClient]:
 def machine() -> Iterator[Machine]:
     """Start everything, and end it with the block."""
     with simulator() as clopos, trace_daemon() as daemon, emulator(0, daemon) as (endpoint, _):
-
-        def client(service: Any) -> Any:
-            return boto3.client(
-                service,
-                endpoint_url=endpoint,
-                region_name=REGION,
-                aws_access_key_id=ROOT_USER.access_key,
-                aws_secret_access_key=ROOT_USER.secret_key,
-                config=Config(proxies={}),
-            )
-
         token = clopos.issue_token(expires_in=86400)  # a day: longer than the benchmark
-        secret = client("secretsmanager").create_secret(Name="token", SecretString=token)
+        secret = aws_client("secretsmanager", endpoint).create_secret(Name="token", SecretString=token)
         variables = {
             "CLOPOS_BASE_URL": clopos.url,
             "TOKEN_SECRET_ARN": secret["ARN"],
@@ -91,4 +77,4 @@ def machine() -> Iterator[Machine]:
         }
         # The interpreter behind our virtual environment.
         python = getattr(sys, "_base_executable", sys.executable)
-        yield Machine(clopos, client("sqs"), Lambda(python, variables))
+        yield Machine(clopos, aws_client("sqs", endpoint), Lambda(python, variables))

@@ -24,18 +24,7 @@ sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
 Json = dict[str, Any]
 Handler = Callable[[Json, "Context"], Json]
 
-EVENT = {
-    "resource": "/orders/{id}",
-    "path": "/orders/108",
-    "httpMethod": "PUT",
-    "headers": {"Content-Type": "application/json"},
-    "multiValueHeaders": {"Content-Type": ["application/json"]},
-    "queryStringParameters": None,
-    "pathParameters": {"id": "108"},
-    "requestContext": {"path": "/v1/orders/108", "requestId": "c6af9ac6", "stage": "v1"},
-    "body": '{"status": "IGNORE"}',
-    "isBase64Encoded": False,
-}
+EVENT = json.loads((Path(__file__).parents[2] / "events" / "api.json").read_text())
 
 
 class Context:

@@ -22,7 +22,6 @@ BATCH_ORDERS = 10
 BATCH_ROUNDS = 5
 CLOPOS_LATENCY_S = 0.3  # what Clopos takes, as far as we know
 MB = 1_000_000
-MIB_IN_KIB = 1024
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 
 from local.simulator import Fault
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 ORDER = {
     "id": 108,
@@ -285,7 +285,7 @@ TRACED = """
 import json, sys
 sys.path[:0] = ["functions", "."]
 import api, queue_worker
-from tests.conftest import Context, http_event
+from tests.handlers.conftest import Context, http_event
 api.handler(http_event("api.json", "/orders/108", '{"status": "IGNORE"}', {}), Context())
 queue_worker.handler(json.load(sys.stdin), Context())
 """

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from standardwebhooks import Webhook
 
-from tests.conftest import WEBHOOK_SECRET
+from tests.handlers.conftest import WEBHOOK_SECRET
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another-fake-secret-of-32-bytes!").decode()
 REFUSED = {

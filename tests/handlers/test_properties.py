@@ -11,8 +11,8 @@ from cancellation.errors import CancelError
 from cancellation.messages import parse_message
 from cancellation.tokens import parse_token
 from local.simulator import FAULTS, Fault
-from tests.conftest import IGNORE
-from tests.test_faults import CONTRACT
+from tests.handlers.conftest import IGNORE
+from tests.handlers.test_faults import CONTRACT
 
 # The handlers of one test serve all of its examples, as one Lambda environment serves many events.
 examples = settings(

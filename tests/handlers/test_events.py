@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.conftest import EVENTS, Answer
+from tests.handlers.conftest import EVENTS, Answer
 
 ORDERS = {
     "queue.json": 108,

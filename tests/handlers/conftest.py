@@ -1,0 +1,402 @@
+"""A handler runs in this process, against a Clopos simulator over real HTTP and against the AWS emulator.
+
+A test says what it sends with `call_api`, `run_batch`, `call_webhook` or `refresh`, and sees what came of it in their
+results, in `output` (logs and metrics), in `clopos` and in `aws_calls`.
+
+Whatever a handler lets out is searched for secrets when the test ends: see `Output.check_for_leaks`.
+"""
+
+import base64
+import importlib
+import json
+import socket
+import sys
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+import botocore.client
+import botocore.session
+import pytest
+from standardwebhooks import Webhook
+
+import cancellation.clopos
+from cancellation.telemetry import logger
+from local.simulator import CREDENTIALS
+from tests.conftest import LEAKS, Queue
+
+Json = dict[str, Any]
+
+EVENTS = Path(__file__).parents[2] / "events"
+IGNORE = '{"status": "IGNORE"}'
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"not-a-real-secret-but-32-bytes-!").decode()
+# A handler that starts cold makes its clients of AWS; most of that time would go into reading the same files again.
+botocore.session.create_loader = cache(botocore.session.create_loader)
+
+
+@pytest.fixture
+def secret(secretsmanager, output):
+    """Make a secret and return its ARN."""
+
+    def make(value: str | bytes | Json | None = None) -> str:
+        if isinstance(value, dict):
+            value = json.dumps(value)
+        content = (
+            {} if value is None else {"SecretBinary" if isinstance(value, bytes) else "SecretString": value}
+        )
+        return secretsmanager.create_secret(Name=str(uuid.uuid4()), **content)["ARN"]
+
+    return make
+
+
+@pytest.fixture
+def token(clopos, output):
+    """A token that Clopos takes."""
+    token = clopos.issue_token()
+    output.secrets.add(token)
+    return token
+
+
+# -- what is let out
+
+
+class Output:
+    """What a test let out: on stdout and stderr, which CloudWatch gets, and as answers and messages."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self._stdout = self._stderr = ""
+        self.sent: list[object] = []  # answers and messages
+        self.secrets = {CREDENTIALS["client_secret"], WEBHOOK_SECRET.removeprefix("whsec_")}
+
+    def lines(self) -> list[Json]:
+        """Return the JSON lines so far."""
+        captured = self._capsys.readouterr()
+        self._stdout += captured.out
+        self._stderr += captured.err
+        return [json.loads(line) for line in self._stdout.splitlines()]
+
+    def logs(self, message: str) -> list[Json]:
+        """Return the log lines with this message."""
+        return [line for line in self.lines() if line.get("message") == message]
+
+    def orders(self) -> list[Json]:
+        """Return the lines that tell what became of an order."""
+        return [line for line in self.lines() if "outcome" in line]
+
+    def metrics(self) -> dict[str, list[float]]:
+        """Return the values of each metric; not of the first call of a process, which depends on the tests' order."""
+        values = defaultdict(list)
+        for line in self.lines():
+            for metric in line.get("_aws", {"CloudWatchMetrics": [{"Metrics": []}]})["CloudWatchMetrics"][0][
+                "Metrics"
+            ]:
+                values[metric["Name"]] += line[metric["Name"]]
+        values.pop("ColdStart", None)
+        return dict(values)
+
+    def check_for_leaks(self) -> None:
+        self.lines()
+        assert self._stderr == ""
+        public = "\n".join([self._stdout, self._stderr, *map(repr, self.sent)])
+        assert not LEAKS.findall(public)
+        assert not [secret for secret in self.secrets if secret in public]
+
+
+class CurrentStdout:
+    """Standard output of whoever writes: pytest has another one for each test and for each of its phases."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stdout, name)
+
+
+@pytest.fixture
+def output(capsys, monkeypatch):
+    monkeypatch.setattr(logger.handlers[0], "stream", CurrentStdout())
+    output = Output(capsys)
+    yield output
+    output.check_for_leaks()
+
+
+@pytest.fixture
+def aws_calls(monkeypatch):
+    """The calls to AWS that are made by the handlers: their operations and parameters."""
+    calls: list[tuple[str, Json]] = []
+    make = botocore.client.BaseClient._make_api_call
+
+    def record(client, operation, parameters):
+        calls.append((operation, parameters))
+        return make(client, operation, parameters)
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", record)
+    return calls
+
+
+@pytest.fixture
+def connections(clopos, monkeypatch):
+    """The connections to Clopos that are opened from now on."""
+    opened = []
+    connect, port = socket.socket.connect, urlsplit(clopos.url).port
+
+    def record(self, address):
+        if address[1] == port:
+            opened.append(address)
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", record)
+    return opened
+
+
+# -- calling handlers
+
+
+@dataclass
+class Context:
+    """Lambda's context of an invocation."""
+
+    remaining_s: float = 90
+    aws_request_id: str = "request-1"
+    function_name: str = "function"
+    function_version: str = "$LATEST"
+    memory_limit_in_mb: int = 1024
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:function"
+    started: float = field(default_factory=time.monotonic)
+
+    def get_remaining_time_in_millis(self) -> int:
+        return round((self.remaining_s - (time.monotonic() - self.started)) * 1000)
+
+
+@pytest.fixture
+def environment(clopos, token, secret, monkeypatch):
+    """Set the functions' environment: a good token is in a secret of the test's own, and nobody refreshes it.
+
+    A test changes it, before its first call of a handler, with what this returns.
+    """
+    monkeypatch.setenv("CLOPOS_BASE_URL", clopos.url)
+    monkeypatch.setenv("TOKEN_SECRET_ARN", secret(token))
+    monkeypatch.setenv("TOKEN_REFRESH_FUNCTION", "")
+    return monkeypatch.setenv
+
+
+@pytest.fixture
+def on_queue(sqs, environment):
+    """A queue of this test's own: nobody else takes its messages."""
+    queue = new_queue(sqs, VisibilityTimeout="540")
+    environment("QUEUE_URL", queue.url)
+    return queue
+
+
+@pytest.fixture
+def on_dead_letter_queue(sqs, environment):
+    queue = new_queue(sqs)
+    environment("DEAD_LETTER_QUEUE_URL", queue.url)
+    return queue
+
+
+@pytest.fixture
+def webhook_secret_arn(secret, environment):
+    arn = secret(WEBHOOK_SECRET)
+    environment("WEBHOOK_SECRET_ARN", arn)
+    return arn
+
+
+@pytest.fixture
+def refreshable(stack, environment):
+    """Use the secrets of the deployed stack, and with them the deployed token refresh function."""
+    environment("CREDENTIALS_SECRET_ARN", stack.outputs["CredentialsSecretArn"])
+    environment("TOKEN_SECRET_ARN", stack.outputs["TokenSecretArn"])
+    environment("TOKEN_REFRESH_FUNCTION", stack.outputs["TokenRefreshFunctionName"])
+
+
+@pytest.fixture
+def function(environment, monkeypatch):
+    """Return a handler's module, imported anew for this test, as a cold start does it."""
+    monkeypatch.setattr(cancellation.clopos, "BACKOFF_FACTOR_S", 0)  # no test waits between two attempts
+    monkeypatch.setattr(cancellation.clopos, "BACKOFF_JITTER_S", 0)
+    started: dict[str, ModuleType] = {}
+
+    def start(name: str, *, again: bool = False) -> ModuleType:
+        if name not in started or again:
+            sys.modules.pop(name, None)
+            started[name] = importlib.import_module(name)
+        return started[name]
+
+    return start
+
+
+@dataclass
+class Answer:
+    """An HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: Json
+
+
+@pytest.fixture
+def invoke(function, output):
+    """Give an event to a handler; an API's answer is unpacked."""
+
+    def invoke(name: str, event: Json, **context: Any) -> Any:
+        result = json.loads(json.dumps(function(name).handler(event, Context(**context))))
+        output.sent.append(result)
+        if "statusCode" not in result:
+            return result
+        headers = result["headers"]
+        assert headers["Content-Type"] == "application/json"
+        assert result["isBase64Encoded"] is False
+        return Answer(result["statusCode"], headers, json.loads(result["body"]))
+
+    return invoke
+
+
+def http_event(name: str, path: str, body: str | None, headers: Json) -> Json:
+    """Return an event as API Gateway makes it; a header's value may be a list."""
+    event = json.loads((EVENTS / name).read_text())
+    headers = {"Content-Type": "application/json", **headers}
+    multiple = {name: value if isinstance(value, list) else [value] for name, value in headers.items()}
+    single = {name: values[-1] for name, values in multiple.items()}
+    return event | {"path": path, "body": body, "headers": single, "multiValueHeaders": multiple}
+
+
+@pytest.fixture
+def call_api(invoke):
+    """PUT an order; further arguments replace parts of the event."""
+
+    def call(
+        order_id: Any = 108, body: str | None = IGNORE, headers: Json | None = None, **event: Any
+    ) -> Answer:
+        path = {"pathParameters": {"id": str(order_id)}}
+        return invoke(
+            "api", http_event("api.json", f"/orders/{order_id}", body, headers or {}) | path | event
+        )
+
+    return call
+
+
+@pytest.fixture
+def call_webhook(invoke, on_queue, webhook_secret_arn):
+    """POST a webhook, signed as its sender does: with this secret, over this body, at this time."""
+
+    def call(
+        body: Any = '{"order_id": 108}',
+        *,
+        secret: str = WEBHOOK_SECRET,
+        signed_body: str | None = None,
+        webhook_id: str = "msg_1",
+        age_s: float = 0,
+        headers: Json | None = None,
+        **event: Any,
+    ) -> Answer:
+        body = body if isinstance(body, str) else json.dumps(body)
+        signed_at = datetime.fromtimestamp(time.time() - age_s, UTC)
+        signed = {
+            "webhook-id": webhook_id,
+            "webhook-timestamp": str(int(signed_at.timestamp())),
+            "webhook-signature": Webhook(secret).sign(
+                webhook_id, signed_at, body if signed_body is None else signed_body
+            ),
+        }
+        sent = {name: value for name, value in (signed | (headers or {})).items() if value is not None}
+        return invoke("webhook", http_event("webhook.json", "/webhooks/cancellations", body, sent) | event)
+
+    return call
+
+
+@pytest.fixture
+def refresh(invoke, refreshable):
+    """Run the token refresh in this process; `asked` is what a worker says, nothing is a schedule's run."""
+    return lambda **asked: invoke("token_refresh", asked)
+
+
+# -- the queue
+
+
+def new_queue(sqs: Any, **attributes: str) -> Queue:
+    return Queue(sqs, sqs.create_queue(QueueName=str(uuid.uuid4()), Attributes=attributes)["QueueUrl"])
+
+
+@dataclass
+class Batch:
+    """What became of a batch, each message by its place in it."""
+
+    ids: list[str]
+    fates: list[str]  # done, dead, queued; anything else must not be
+    hidden_s: dict[int, int]  # for how long a message was hidden anew
+    dead: list[Json]  # the messages in the dead-letter queue
+
+
+def record(message: Json) -> Json:
+    """Return a received message as Lambda puts it into a batch."""
+    attributes = {
+        name: {
+            "dataType": sent["DataType"],
+            "stringListValues": [],
+            "binaryListValues": [],
+            **({"stringValue": sent["StringValue"]} if "StringValue" in sent else {}),
+            **(
+                {"binaryValue": base64.b64encode(sent["BinaryValue"]).decode()}
+                if "BinaryValue" in sent
+                else {}
+            ),
+        }
+        for name, sent in message.get("MessageAttributes", {}).items()
+    }
+    return {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message["Attributes"],
+        "messageAttributes": attributes,
+        "md5OfBody": message["MD5OfBody"],
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:queue",
+        "awsRegion": "us-east-1",
+    }
+
+
+@pytest.fixture
+def run_batch(invoke, output, aws_calls, on_queue, on_dead_letter_queue) -> Callable[..., Batch]:
+    """Send messages, give them to the queue's handler as one batch, and do with them what Lambda does then."""
+
+    def run(*bodies: Any, remaining_s: float = 90, **message: Any) -> Batch:
+        left_before = sum(on_queue.counts())
+        ids = on_queue.send(*bodies, **message)
+        received = {message["MessageId"]: message for message in on_queue.receive()}
+        assert set(received) == set(ids), "a test's batch is at most ten messages"
+        records = [record(received[message_id]) for message_id in ids]
+        calls_before = len(aws_calls)
+        result = invoke("queue_worker", {"Records": records}, remaining_s=remaining_s)
+        hidden = {
+            parameters["ReceiptHandle"]: parameters["VisibilityTimeout"]
+            for operation, parameters in aws_calls[calls_before:]
+            if operation == "ChangeMessageVisibility"
+        }
+        failed = [failure["itemIdentifier"] for failure in result["batchItemFailures"]]
+        for message_id in set(ids) - set(failed):
+            on_queue.delete(received[message_id])
+        dead = on_dead_letter_queue.take_all()
+        output.sent += dead
+        dead_ids = [message["MessageAttributes"]["OriginalMessageId"]["StringValue"] for message in dead]
+        fates = [
+            " and ".join(["dead"] * dead_ids.count(message_id) + ["queued"] * failed.count(message_id))
+            or "done"
+            for message_id in ids
+        ]
+        assert sum(on_queue.counts()) == left_before + fates.count("queued")
+        hidden_s = {
+            place: hidden[received[message_id]["ReceiptHandle"]]
+            for place, message_id in enumerate(ids)
+            if received[message_id]["ReceiptHandle"] in hidden
+        }
+        return Batch(ids, fates, hidden_s, dead)
+
+    return run

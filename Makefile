@@ -75,16 +75,16 @@ build: .venv/.installed ## sam build: the artifact that is deployed, here and on
 # sam build calls these in the project's root, with the folder to fill in ARTIFACTS_DIR.
 .PHONY: $(FUNCTIONS:%=build-%)
 $(FUNCTIONS:%=build-%):
-	@$(find_python) && "$$python" -I local/build.py "$(ARTIFACTS_DIR)"
+	@$(find_python) && "$$python" -I tools/build.py "$(ARTIFACTS_DIR)"
 
 .PHONY: lock
 lock: .venv/.installed ## Bring the locked dependencies up to date
 	@for lock in dev:"pyproject.toml --group dev" \
-	        :"pyproject.toml --constraint requirements-dev.txt" \
+	        :"pyproject.toml --constraint requirements/dev.txt" \
 	        emulator:"--group emulator" \
 	        scan:"--group scan"; do \
 	    name=$${lock%%:*}; \
-	    $(PY) -m uv pip compile $${lock#*:} --output-file "requirements$${name:+-$$name}.txt" --upgrade --quiet \
+	    $(PY) -m uv pip compile $${lock#*:} --output-file "requirements$${name:+/$$name}.txt" --upgrade --quiet \
 	        --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" || exit 1; \
 	done
 
@@ -118,9 +118,9 @@ endef
 STALE := $(foreach env,.venv .venv-emulator .venv-scan,$(if $(shell $(env)/bin/python -c 'print("ok")' 2>/dev/null),,$(env)/.installed))
 .PHONY: $(STALE)
 
-.venv/.installed: requirements-dev.txt
-.venv-emulator/.installed: requirements-emulator.txt
-.venv-scan/.installed: requirements-scan.txt
+.venv/.installed: requirements/dev.txt
+.venv-emulator/.installed: requirements/emulator.txt
+.venv-scan/.installed: requirements/scan.txt
 .venv/.installed .venv-emulator/.installed .venv-scan/.installed:
 	@$(find_python); \
 	echo "Setting up $(@D) with $$("$$python" --version) from $< (a minute the first time)"; \

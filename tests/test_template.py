@@ -12,9 +12,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from cancellation.errors import CancelError
-from local.build import RUNTIME
 from local.simulator import Fault
 from local.stack import STACK_NAME, built_template, functions
+from tools.build import RUNTIME
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = built_template()
@@ -139,7 +139,7 @@ def test_what_the_functions_need_is_locked():
 
 
 def test_what_is_tested_is_what_is_deployed():
-    tested = locked("requirements-dev.txt")
+    tested = locked("requirements/dev.txt")
     assert {name: tested.get(name) for name in locked("requirements.txt")} == locked("requirements.txt")
     assert {name: importlib.metadata.version(name) for name in locked("requirements.txt")} == locked(
         "requirements.txt"

@@ -16,8 +16,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from local.openapi import FILE, describe, text
 from local.stack import SigV4
+from tools.openapi import FILE, describe, text
 
 api = schemathesis.openapi.from_dict(json.loads(FILE.read_text()))
 api.config.generation.update(with_security_parameters=False)  # every generated request is signed
@@ -32,7 +32,7 @@ CHECKS = (
 
 
 def test_the_description_of_the_api_is_that_of_the_code():
-    assert FILE.read_text() == text(), "run: .venv/bin/python -m local.openapi"
+    assert FILE.read_text() == text(), "run: .venv/bin/python -m tools.openapi"
 
 
 def test_the_description_is_valid_openapi():

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from local.build import RUNTIME
 from local.stack import BUILD, archive, files
+from tools.build import RUNTIME
 
 HANDLERS = {
     "ApiFunction": "api",

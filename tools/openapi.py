@@ -1,6 +1,6 @@
 """Write the API's description from the schemas and tables that the functions work with.
 
-``python -m local.openapi`` rewrites ``docs/openapi.json``; a test says when that is due.
+``python -m tools.openapi`` rewrites ``docs/openapi.json``; a test says when that is due.
 """
 
 import json

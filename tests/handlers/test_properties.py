@@ -7,12 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cancellation.errors import CancelError
-from cancellation.messages import parse_message
-from cancellation.tokens import parse_token
 from local.simulator import FAULTS, Fault
 from tests.handlers.conftest import IGNORE
 from tests.handlers.test_faults import CONTRACT
+from tests.strategies import bodies, ids, text, values
 
 # The handlers of one test serve all of its examples, as one Lambda environment serves many events.
 examples = settings(
@@ -31,23 +29,6 @@ MESSAGES_OWN = {
     *(error for error, (_, _, whose) in CONTRACT.items() if whose == "message"),
 }
 
-# What JSON can say, and SQS can carry: no half of a surrogate pair, no control characters.
-text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn", "Co"]), max_size=80)
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | text,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
-    max_leaves=8,
-)
-ids = st.integers(-5, 10**70) | st.text(string.ascii_letters + string.digits + "_-", min_size=1) | values
-orders = st.fixed_dictionaries({"order_id": ids}, optional={"venue_id": ids, "note": values})
-wrapped = st.recursive(
-    orders,
-    lambda inner: st.sampled_from(["data", "detail", "Message"]).flatmap(
-        lambda key: st.fixed_dictionaries({key: inner | inner.map(json.dumps)})
-    ),
-    max_leaves=3,
-)
-bodies = st.one_of(orders.map(json.dumps), wrapped.map(json.dumps), values.map(json.dumps), text)
 header_values = st.text(string.printable[:95], max_size=20) | st.integers(-5, 10**6).map(str)
 
 
@@ -167,39 +148,6 @@ def test_every_webhook_is_accepted_or_refused(call_webhook, on_queue, body, sign
         (401, "unauthenticated"),
     }
     assert [message["Body"] for message in on_queue.take_all()] == [body] * (answer.status == 202)
-
-
-# -- without a handler
-
-
-def either(parse, given):
-    """Return what was read and None, or None and the code of the error."""
-    try:
-        return parse(given), None
-    except CancelError as exc:
-        return None, exc.code
-
-
-@given(bodies | st.text())
-def test_a_message_names_an_order_or_is_invalid(body):
-    order, error = either(parse_message, body)
-    if order is None:
-        assert error == "invalid_request"
-    else:
-        assert 1 <= len(order.order_id) <= 64
-        assert set(order.order_id) <= {*string.ascii_letters, *string.digits, "_", "-"}
-        assert order.venue_id is None or order.venue_id > 0
-
-
-@given(st.text() | values.map(json.dumps) | st.fixed_dictionaries({"token": values}).map(json.dumps))
-def test_a_token_secret_holds_a_token_that_fits_into_a_header_or_none(secret):
-    token, error = either(parse_token, secret)
-    if token is None:
-        assert error == "token_unavailable"
-    else:
-        assert token.value.isascii()
-        assert token.value.isprintable()
-        assert " " not in token.value
 
 
 def test_a_property_would_notice(clopos, call_api, monkeypatch, function):

@@ -1,4 +1,4 @@
-"""The queue's handler: what becomes of each message of a batch, and how a message is read."""
+"""The queue's handler: what becomes of each message of a batch."""
 
 import json
 import threading
@@ -85,92 +85,13 @@ def test_a_bug_of_ours_loses_no_message(clopos, run_batch, function, monkeypatch
     assert output.orders()[0]["result"]["error"] == "internal_error"
 
 
-# -- how a message is read
-
-
-@pytest.mark.parametrize(
-    ("message", "order_id", "venue"),
-    [
-        ({"order_id": 108}, "108", None),
-        ({"order_id": "108"}, "108", None),
-        ({"order_id": "a-b_C9"}, "a-b_C9", None),
-        ({"order_id": "x" * 64}, "x" * 64, None),
-        ({"order_id": 10**63}, str(10**63), None),
-        ({"order_id": 108, "venue_id": 31}, "108", "31"),
-        ({"order_id": 108, "venue_id": None}, "108", None),
-        ({"order_id": 108, "reason": "late", "status": "RECEIVED", "data": {"order_id": 7}}, "108", None),
-    ],
-)
-def test_a_message_names_its_order(clopos, run_batch, message, order_id, venue):
-    clopos.add_order(order_id, venue_id=venue and int(venue))
-    assert run_batch(message).fates == ["done"]
-    [call] = clopos.calls()
-    assert (call.order_id, call.headers.get("x-venue")) == (order_id, venue)
-    assert json.loads(call.body) == {"status": "IGNORE"}
-
-
-MEANT = {"order_id": 108, "venue_id": 1}
-SNS = {"Type": "Notification", "MessageId": "m", "TopicArn": "t", "Message": json.dumps(MEANT)}
-EVENTBRIDGE = {"version": "0", "id": "e", "detail-type": "Cancel", "source": "shop", "detail": MEANT}
-WEBHOOK = {"type": "order.cancelled", "timestamp": "2026-01-08T14:00:00Z", "data": MEANT}
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        pytest.param(SNS, id="SNS"),
-        pytest.param(EVENTBRIDGE, id="EventBridge"),
-        pytest.param(WEBHOOK, id="Standard Webhooks"),
-        pytest.param(SNS | {"Message": json.dumps(EVENTBRIDGE)}, id="EventBridge in SNS"),
-        pytest.param(SNS | {"Message": json.dumps(WEBHOOK)}, id="Standard Webhooks in SNS"),
-        pytest.param(EVENTBRIDGE | {"detail": WEBHOOK}, id="Standard Webhooks in EventBridge"),
-        pytest.param(EVENTBRIDGE | {"detail": json.dumps(MEANT)}, id="EventBridge with text as detail"),
-    ],
-)
-def test_wrapped_messages_are_unwrapped(clopos, run_batch, message):
-    assert run_batch(message).fates == ["done"]
-    [call] = clopos.calls()
-    assert (call.order_id, call.headers["x-venue"]) == ("108", "1")
-
-
-def bad(case, message, body):
-    return pytest.param(body, message, id=case)
-
-
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        bad("no JSON", f"not JSON: {MESSAGE}", "108 please"),
-        bad("half a JSON", f"not JSON: {MESSAGE}", '{"order_id": 10'),
-        bad("deep JSON", f"not JSON: {MESSAGE}", "[" * 100_000),
-        bad("a number of too many digits", f"not JSON: {MESSAGE}", '{"order_id": ' + "1" * 5000 + "}"),
-        bad("a number", MESSAGE, "108"),
-        bad("a list", MESSAGE, [{"order_id": 108}]),
-        bad("null", MESSAGE, "null"),
-        bad("no order_id", MESSAGE, {"id": 108}),
-        bad("null for an id", ORDER_ID, {"order_id": None}),
-        bad("a boolean", ORDER_ID, {"order_id": True}),
-        bad("a float", ORDER_ID, {"order_id": 108.5}),
-        bad("a whole float", ORDER_ID, {"order_id": 108.0}),
-        bad("a power of ten", ORDER_ID, '{"order_id": 1e2}'),
-        bad("not a number", ORDER_ID, '{"order_id": NaN}'),
-        bad("a list of ids", ORDER_ID, {"order_id": [108]}),
-        bad("an object for an id", ORDER_ID, {"order_id": {"order_id": 108}}),
-        bad("zero", ORDER_ID, {"order_id": 0}),
-        bad("a negative id", ORDER_ID, {"order_id": -108}),
-        bad("an integer of 65 digits", ORDER_ID, {"order_id": 10**64}),
-        bad("an empty id", ORDER_ID, {"order_id": ""}),
-        bad("a path", ORDER_ID, {"order_id": "../1"}),
-        bad("a query", ORDER_ID, {"order_id": "1?x=2"}),
-        bad("a line break", ORDER_ID, {"order_id": "108\n"}),
-        bad("65 characters", ORDER_ID, {"order_id": "x" * 65}),
-        bad("a venue in quotes", VENUE_ID, {"order_id": 108, "venue_id": "1"}),
-        bad("a venue of zero", VENUE_ID, {"order_id": 108, "venue_id": 0}),
-        bad("a boolean for a venue", VENUE_ID, {"order_id": 108, "venue_id": True}),
-        bad("a fraction of a venue", VENUE_ID, {"order_id": 108, "venue_id": 1.0}),
-        bad("a wrapper with nothing in it", MESSAGE, {"detail": {}}),
-        bad("a wrapper with text in it", f"not JSON: {MESSAGE}", {"Message": "cancel 108"}),
-        bad("wrapped five times", MESSAGE, {"data": {"data": {"data": {"data": {"data": MEANT}}}}}),
+        ("108 please", f"not JSON: {MESSAGE}"),
+        ({"id": 108}, MESSAGE),
+        ({"order_id": "../1"}, ORDER_ID),
+        ({"order_id": 108, "venue_id": 0}, VENUE_ID),
     ],
 )
 def test_a_bad_message_goes_to_the_dead_letter_queue_with_what_to_change(

@@ -16,28 +16,6 @@ def token_secret(stack, store_token, refreshable):
     return store_token
 
 
-@pytest.mark.parametrize(
-    ("secret", "token", "expires_at"),
-    [
-        ("abc.def.ghi", "abc.def.ghi", None),
-        ("  abc.def.ghi\n", "abc.def.ghi", None),
-        ('"abc.def.ghi"', "abc.def.ghi", None),
-        ('{"token": "abc.def.ghi"}', "abc.def.ghi", None),
-        ('{"token": "abc.def.ghi", "expires_at": 1767852332}', "abc.def.ghi", 1767852332),
-    ],
-)
-def test_a_token_is_read_from_json_or_as_it_was_pasted(secret, token, expires_at):
-    assert parse_token(secret) == (token, expires_at)
-
-
-@pytest.mark.parametrize(
-    "secret", ["", "  ", "{}", '{"token": ""}', '{"token": 5}', '{"token": "abc"', "two words", "a\nb"]
-)
-def test_a_secret_without_a_token_is_said_to_be_one(secret):
-    with pytest.raises(CancelError, match="token_unavailable"):
-        parse_token(secret)
-
-
 @pytest.mark.parametrize("content", [None, "", "{}", '{"token": "half'])
 def test_a_call_without_a_token_fails_and_does_not_reach_clopos(
     call_api, clopos, secret, environment, content

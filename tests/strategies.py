@@ -1,0 +1,24 @@
+"""Generated input, for `hypothesis`."""
+
+import json
+import string
+
+from hypothesis import strategies as st
+
+# What JSON can say and SQS can carry: no half of a surrogate pair, no control characters.
+text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn", "Co"]), max_size=80)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
+    max_leaves=8,
+)
+ids = st.integers(-5, 10**70) | st.text(string.ascii_letters + string.digits + "_-", min_size=1) | values
+orders = st.fixed_dictionaries({"order_id": ids}, optional={"venue_id": ids, "note": values})
+wrapped = st.recursive(
+    orders,
+    lambda inner: st.sampled_from(["data", "detail", "Message"]).flatmap(
+        lambda key: st.fixed_dictionaries({key: inner | inner.map(json.dumps)})
+    ),
+    max_leaves=3,
+)
+bodies = st.one_of(orders.map(json.dumps), wrapped.map(json.dumps), values.map(json.dumps), text)

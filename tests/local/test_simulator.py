@@ -410,7 +410,7 @@ def test_a_dripping_answer_arrives_byte_by_byte(clopos, token, delivery):
 
 
 @pytest.mark.parametrize(
-    ("delivery", "patience", "at_once"), [("drip", 10, b"HTTP/1.1 200"), ("drip_headers", 0.2, b"")]
+    ("delivery", "patience", "at_once"), [("drip", 10, b"HTTP/1.1 200"), ("drip_headers", 0.2, b"H")]
 )
 def test_what_drips_slowly_does_not_come_at_once(clopos, token, delivery, patience, at_once):
     clopos.fail(108, Fault(delivery=delivery, interval=3600))
@@ -556,7 +556,7 @@ def start():
 
     def start(*arguments):
         command = [sys.executable, "-m", "local.simulator", *arguments]
-        where = Path(__file__).parents[1]
+        where = Path(__file__).parents[2]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=where
         )
@@ -607,4 +607,5 @@ def test_the_controls_are_listed_with_what_they_do(clopos):
 def test_a_misspelt_argument_is_not_passed_over(clopos):
     url = clopos.url.replace("/open-api/v2", "/_simulator/fail")
     answer = requests.post(url, json={"order_id": 1, "faults": ["html"], "repeats": 3}, timeout=10)
-    assert (answer.status_code, answer.json()) == (400, {"error": "TypeError: unexpected ['repeats']"})
+    assert answer.status_code == 400
+    assert "unexpected keyword argument 'repeats'" in answer.json()["error"]

@@ -1,0 +1,54 @@
+"""The command line: a simulator as a process of its own, until SIGINT or SIGTERM."""
+
+import argparse
+import asyncio
+import dataclasses
+import errno
+import signal
+import sys
+
+from local.simulator.controls import CONTROLS_PATH
+from local.simulator.server import Stop, serve
+from local.simulator.settings import BASE_PATH, Settings
+from local.simulator.upstream import Upstream
+
+
+def main() -> None:
+    """Run a simulator until SIGINT or SIGTERM."""
+    parser = argparse.ArgumentParser(
+        prog="python -m local.simulator", description="A simulator of Clopos Open API v2."
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=4010, help="0 for any free one (%(default)s)")
+    parser.add_argument("--accept-token", action="append", default=[], help="accept this as a valid token")
+    for field in dataclasses.fields(Settings):
+        option, text = "--" + field.name.replace("_", "-"), field.metadata["help"]
+        if isinstance(field.default, bool):
+            parser.add_argument(option, action="store_true", help=text)
+        else:
+            kind = type(field.default)
+            parser.add_argument(option, type=kind, default=field.default, help=f"{text} (%(default)s)")
+    settings = vars(parser.parse_args())
+    host, port, tokens = (settings.pop(name) for name in ("host", "port", "accept_token"))
+    try:
+        upstream = Upstream(Settings(**settings))
+        for token in tokens:
+            upstream.accept_token(token)
+        asyncio.run(serve(upstream, host, port, _announce))
+    except ValueError as error:  # not a setting
+        parser.error(str(error))
+    except OSError as error:  # cannot listen there
+        why = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror
+        sys.exit(f"Clopos simulator: cannot listen on {host}:{port}: {why}")
+
+
+def _announce(root: str, stop: Stop) -> None:
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, lambda *_: stop())
+    print(
+        f"Clopos simulator listening on {root}{BASE_PATH}, its controls on {root}{CONTROLS_PATH}", flush=True
+    )
+
+
+if __name__ == "__main__":
+    main()

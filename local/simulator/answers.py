@@ -1,0 +1,55 @@
+"""What an answer says, before anything is written to a connection."""
+
+import dataclasses
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+Json = dict[str, Any]
+Headers = dict[str, str | None]  # None leaves a header out that would be sent otherwise
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """An answer of Clopos.
+
+    Parameters
+    ----------
+    status
+        The HTTP status.
+    body
+        A string or bytes are sent as they are, anything else as JSON.
+    headers
+        Sent besides ``Content-Type: application/json``; None leaves a header out.
+    """
+
+    status: int = 200
+    body: Any = ""
+    headers: Headers = dataclasses.field(default_factory=dict)
+
+    def all_headers(self) -> dict[str, str]:
+        """Return the headers to send, without those of the framing."""
+        headers = {"Content-Type": "application/json", **self.headers}
+        return {name: value for name, value in headers.items() if value is not None}
+
+    def content(self) -> bytes:
+        """Return the body as bytes."""
+        if isinstance(self.body, bytes):
+            return self.body
+        text = self.body if isinstance(self.body, str) else json.dumps(self.body)
+        # Bytes that are no UTF-8 travel through the JSON of the controls as surrogate escapes.
+        return text.encode("utf-8", "surrogateescape")
+
+
+def timestamp(unix: float) -> str:
+    """Return Unix seconds the way Clopos writes a time."""
+    return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def json_object(text: str) -> Json:
+    """Return the JSON object in a text; an empty one if there is none."""
+    try:
+        value = json.loads(text)
+    except ValueError:  # not JSON: to Clopos the same as an object that lacks every field
+        return {}
+    return value if isinstance(value, dict) else {}

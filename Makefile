@@ -17,8 +17,11 @@ SAM := SAM_CLI_TELEMETRY=0 $(PY) -m samcli
 unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX \
     VIRTUAL_ENV PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_PYTHON PIP_REQUIRE_VIRTUALENV PIP_REQUIREMENT \
     PIP_CONSTRAINT PIP_BUILD_CONSTRAINT PIP_EDITABLE PIP_DRY_RUN PIP_NO_DEPS PIP_PRE PIP_NO_BINARY PIP_ONLY_BINARY \
-    PIP_PLATFORM PIP_PYTHON_VERSION PIP_IMPLEMENTATION PIP_ABI PIP_REPORT PIP_QUIET PIP_VERBOSE PIP_LOG \
-    AWS_PROFILE AWS_DEFAULT_PROFILE AWS_ENDPOINT_URL
+    PIP_PLATFORM PIP_PYTHON_VERSION PIP_IMPLEMENTATION PIP_ABI PIP_REPORT PIP_QUIET PIP_VERBOSE PIP_LOG
+# The operator's own AWS account (or AWS_ENDPOINT_URL) is meant only by these two.
+ifeq ($(filter doctor redrive,$(MAKECMDGOALS)),)
+unexport AWS_PROFILE AWS_DEFAULT_PROFILE AWS_ENDPOINT_URL
+endif
 
 # The emulator and the simulator are on this machine, wherever the user's proxy is.
 export NO_PROXY := $(NO_PROXY),127.0.0.1,localhost
@@ -43,6 +46,16 @@ test: build .venv-emulator/.installed ## Run every test
 .PHONY: bench
 bench: build .venv-emulator/.installed ## Measure against the targets (9 minutes)
 	@$(PY) -m local.bench
+
+STACK ?= clopos-cancel
+
+.PHONY: doctor
+doctor: .venv/.installed ## Check a deployed stack: STACK=clopos-cancel [REFRESH=1] [ORDER=108]
+	@$(PY) -m tools.doctor "$(STACK)" $(if $(filter 1,$(REFRESH)),--refresh) $(if $(ORDER),--order "$(ORDER)")
+
+.PHONY: redrive
+redrive: .venv/.installed ## List the dead letters of a stack, or send some again: STACK=clopos-cancel [CODE=...]
+	@$(PY) -m tools.redrive "$(STACK)" $(if $(CODE),--code "$(CODE)")
 
 .PHONY: lint
 lint: .venv/.installed ## Check style and the template

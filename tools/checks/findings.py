@@ -1,0 +1,58 @@
+"""What a check of `make doctor` finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+
+class Finding(NamedTuple):
+    """One line of the result.
+
+    Attributes
+    ----------
+    state : str
+        ``ok``, ``problem``, or ``unknown`` if it could not be checked and that is no problem of the stack.
+    text : str
+        What was found.
+    fix : str
+        What to do about it: the command to run, if there is one.
+    """
+
+    state: str
+    text: str
+    fix: str = ""
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether somebody has to do something."""
+        return self.state == "problem"
+
+    def line(self, check: str) -> str:
+        """Return the line that an operator reads."""
+        return f"{self.state:<8} {check}: {self.text}" + (f". {self.fix}" if self.fix else "")
+
+
+#: What a check yields: its problems, and at last what is in order if there were none.
+Findings = Iterator[Finding]
+
+
+def significant(findings: Findings) -> list[Finding]:
+    """Return what an operator should read: the problems, or else what is in order."""
+    found = list(findings)
+    return [finding for finding in found if finding.state != "ok"] or found
+
+
+def ok(text: str) -> Finding:
+    """Return what is in order."""
+    return Finding("ok", text)
+
+
+def problem(text: str, fix: str) -> Finding:
+    """Return a problem and its fix, which is a sentence: ``Run: make doctor REFRESH=1``."""
+    return Finding("problem", text, fix)
+
+
+def unknown(text: str, fix: str = "") -> Finding:
+    """Return why something could not be checked."""
+    return Finding("unknown", text, fix)

@@ -95,11 +95,11 @@ RUDE_FAULTS = _named(
     {
         # Interim answers before the real one, in the same packet and apart.
         "processing": Fault(interim=(102,), interval=0),
-        "processing_apart": Fault(interim=(102,), interval=0.2),
+        "processing_apart": Fault(interim=(102,), interval=0.3),
         "early_hints": Fault(interim=(103,), interval=0),
-        "early_hints_apart": Fault(interim=(103,), interval=0.2),
+        "early_hints_apart": Fault(interim=(103,), interval=0.3),
         "interims": Fault(interim=(100, 102, 103, 102), interval=0),
-        "interims_apart": Fault(interim=(100, 102, 103, 102), interval=0.1),
+        "interims_apart": Fault(interim=(100, 102, 103, 102), interval=0.3),
         "interim_only": Fault(interim=(102,), delivery="close", processed=False, interval=0),
         "interim_only_after": Fault(interim=(102,), delivery="close", processed=True, interval=0),
         "interim_then_silence": Fault(interim=(102,), delivery="silence", processed=False, interval=0),
@@ -108,11 +108,11 @@ RUDE_FAULTS = _named(
         ),
         # Bytes that belong to no answer. By default they claim that this call's order is cancelled.
         "no_content_with_body": Fault(204, "", delivery="surplus", interval=0),
-        "no_content_with_late_body": Fault(204, "", delivery="surplus", interval=0.1),
+        "no_content_with_late_body": Fault(204, "", delivery="surplus", interval=0.3),
         "surplus": Fault(delivery="surplus", interval=0),
-        "late_surplus": Fault(delivery="surplus", interval=0.1),
+        "late_surplus": Fault(delivery="surplus", interval=0.3),
         "unavailable_with_surplus": Fault(503, "", delivery="surplus", interval=0),
-        "unavailable_with_late_surplus": Fault(503, "", delivery="surplus", interval=0.1),
+        "unavailable_with_late_surplus": Fault(503, "", delivery="surplus", interval=0.3),
         # Framing.
         "until_close": Fault(delivery="until_close", interval=0),
         "two_lengths": Fault(delivery="two_lengths", interval=0),
@@ -120,7 +120,7 @@ RUDE_FAULTS = _named(
         "chunked_apart": Fault(delivery="chunked", interval=0.01),
         "chunked_trailers": Fault(delivery="chunked_trailers", interval=0),
         "chunked_surplus": Fault(delivery="chunked_surplus", interval=0),
-        "chunked_late_surplus": Fault(delivery="chunked_surplus", interval=0.01),
+        "chunked_late_surplus": Fault(delivery="chunked_surplus", interval=0.05),
         "chunked_and_length": Fault(delivery="chunked_and_length", interval=0),
         "chunked_bad_size": Fault(delivery="chunked_bad_size", interval=0),
         "chunked_unfinished": Fault(delivery="chunked_unfinished", interval=0),

@@ -15,8 +15,10 @@ from local.simulator.settings import CREDENTIALS
 
 FORMS: dict[str, Callable[[str], str]] = {
     "whole": lambda text: text,
-    "start": lambda text: text[: max(12, len(text) // 2)],
-    "end": lambda text: text[-max(12, len(text) // 2) :],
+    "start": lambda text: text[: len(text) // 2],
+    "end": lambda text: text[len(text) // 2 :],
+    "first_12": lambda text: text[:12],
+    "last_12": lambda text: text[-12:],
     "upper": str.upper,
     "lower": str.lower,
     "url": lambda text: "".join(char if char.isalnum() else f"%{ord(char):02X}" for char in text),

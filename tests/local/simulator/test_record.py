@@ -1,0 +1,28 @@
+"""What the simulator tells of the calls that it received."""
+
+from tests.local.simulator.conftest import IGNORE, auth, put
+
+
+def test_every_call_is_recorded_as_it_came(clopos, token):
+    put(clopos, token, 108, **{"x-venue": "1"})
+    put(clopos, token, "a%2Fb", body="{}")
+    auth(clopos)
+    first, second = clopos.calls()
+    assert (first.method, first.path, first.order_id) == ("PUT", "/open-api/v2/orders/108", "108")
+    assert (first.body, first.status, first.fault) == (IGNORE, 200, None)
+    assert (first.headers["X-Token"], first.headers["X-Venue"]) == (token, "1")
+    assert second.path == "/open-api/v2/orders/a%2Fb"
+    assert second.time > first.time
+    assert clopos.calls(108) == clopos.calls("108") == [first]
+    assert [call.path for call in clopos.calls(method="POST")] == ["/open-api/v2/auth"]
+    assert len(clopos.calls(method=None)) == 3
+    assert token not in repr(first)
+
+
+def test_a_reset_forgets_all_but_the_tokens(clopos, token):
+    clopos.configure(quota=1)
+    clopos.fail_all("html")
+    put(clopos, token)
+    clopos.reset()
+    assert (clopos.statuses(), clopos.calls(method=None), clopos.configure()["quota"]) == ({}, [], 300)
+    assert put(clopos, token).status_code == 404

@@ -7,23 +7,32 @@ controls it. `Settings` say what state Clopos is in; a `Fault` says how it answe
 from local.simulator.calls import Call
 from local.simulator.catalogue import FAULTS, RUDE_FAULTS
 from local.simulator.client import SimulatorClient
+from local.simulator.delivery import DELIVERIES
+from local.simulator.encodings import ENCODINGS
 from local.simulator.faults import AnyFault, Fault
 from local.simulator.refusals import REFUSALS, STYLES
 from local.simulator.server import Simulator
 from local.simulator.settings import CREDENTIALS, Settings
+from local.simulator.unreachable import black_hole, stalled_listener
 from local.simulator.upstream import CUSTOMER
+from local.simulator.variants import VARIANTS
 
 __all__ = [
     "CREDENTIALS",
     "CUSTOMER",
+    "DELIVERIES",
+    "ENCODINGS",
     "FAULTS",
     "REFUSALS",
     "RUDE_FAULTS",
     "STYLES",
+    "VARIANTS",
     "AnyFault",
     "Call",
     "Fault",
     "Settings",
     "Simulator",
     "SimulatorClient",
+    "black_hole",
+    "stalled_listener",
 ]

@@ -17,6 +17,7 @@ class Call:
     headers: CaseInsensitiveDict[str] = dataclasses.field(repr=False)  # one of them is a token
     body: str = dataclasses.field(repr=False)  # may hold credentials
     time: float  # monotonic
+    client_port: int  # two calls of one client with the same port came on the same connection
     status: int | None = None  # None: no whole answer was sent
     fault: str | None = None
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from local.simulator.answers import Headers, Json
+from local.simulator.answers import Answer, Headers, Json
 from local.simulator.delivery import DELIVERIES
 from local.simulator.encodings import ENCODINGS
 from local.simulator.variants import VARIANTS
@@ -74,6 +74,7 @@ class Fault:
                 raise ValueError(f"{field} is one of {list(known)}")
         if not all(100 <= status < 200 for status in self.interim):
             raise ValueError("interim statuses are 100 to 199")
+        Answer(body=self.body).content()  # raises ValueError or TypeError if it cannot be sent
         if self.repeat is not None and self.repeat < 1:
             raise ValueError("repeat is at least 1, or None for ever")
 

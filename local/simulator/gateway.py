@@ -52,13 +52,7 @@ class Gateway:
     async def _serve(
         self, request: web.Request, answer_to: Callable[[Call, str], Outcome], latency: float
     ) -> web.Response:
-        # A repeated header is joined, as HTTP has it.
-        headers = CaseInsensitiveDict(
-            {name: ", ".join(request.headers.getall(name)) for name in request.headers}
-        )
-        body = (await request.read()).decode(errors="backslashreplace")
-        order_id = request.match_info.get("order_id")
-        call = Call(request.method, request.raw_path, order_id, headers, body, time.monotonic())
+        call = await _record(request)
         self._upstream.recorded.append(call)
 
         answer, fault = answer_to(call, request.remote or "")
@@ -148,7 +142,7 @@ class Gateway:
     def _details(self, call: Call) -> Json:
         """Return what a GET shows besides the fields of every answer about an order."""
         details: Json = {"payload": {"customer": CUSTOMER}}
-        for fields in _receipt_fields(call):
+        for _, fields in _relations(call):
             receipt = self._upstream.receipts.get(call.order_id or "")
             details["receipt"] = receipt and {field: receipt[field] for field in fields}
         return details
@@ -175,6 +169,22 @@ class Gateway:
     def _with_rate_limit(self, answer: Answer, *tiers: Counted) -> Answer:
         headers = self._upstream.rate_limits.headers(*tiers)
         return dataclasses.replace(answer, headers=headers | answer.headers)
+
+
+async def _record(request: web.Request) -> Call:
+    transport = request.transport  # None if the client has left already
+    return Call(
+        method=request.method,
+        path=request.raw_path,
+        order_id=request.match_info.get("order_id"),
+        # A repeated header is joined, as HTTP has it.
+        headers=CaseInsensitiveDict(
+            {name: ", ".join(request.headers.getall(name)) for name in request.headers}
+        ),
+        body=(await request.read()).decode(errors="backslashreplace"),
+        time=time.monotonic(),
+        client_port=transport.get_extra_info("peername")[1] if transport else 0,
+    )
 
 
 async def _send(request: web.Request, call: Call, answer: Answer, fault: Fault) -> web.Response:
@@ -217,10 +227,16 @@ def _problems_of_put(call: Call) -> dict[str, bool]:
 
 
 def _problems_of_get(call: Call) -> dict[str, bool]:
-    return {"bad_relation": any(not set(fields) <= set(RECEIPT_FIELDS) for fields in _receipt_fields(call))}
+    return {
+        "bad_relation": any(
+            relation != "receipt" or not set(fields) <= set(RECEIPT_FIELDS)
+            for relation, fields in _relations(call)
+        )
+    }
 
 
-def _receipt_fields(call: Call) -> list[list[str]]:
-    """Return the fields that ``with[0]=receipt:id,status`` and the like ask for."""
+def _relations(call: Call) -> list[tuple[str, list[str]]]:
+    """Return what ``with[0]=receipt:id,status`` and the like ask for: relations and their fields."""
     asked = [value for name, value in parse_qsl(urlsplit(call.path).query) if name.startswith("with[")]
-    return [value.removeprefix("receipt:").split(",") for value in asked]
+    pairs = [value.partition(":") for value in asked]
+    return [(relation, fields.split(",")) for relation, _, fields in pairs]

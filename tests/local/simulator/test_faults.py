@@ -187,6 +187,7 @@ def test_chance_faults_are_the_same_again_with_the_same_seed(clopos, token):
         lambda clopos: clopos.fail(1, {"variant": "odd"}),
         lambda clopos: clopos.fail(1, {"interim": [200]}),
         lambda clopos: clopos.fail(1, {"odd": 1}),
+        lambda clopos: clopos.fail(1, {"body": "\ud800"}),
     ],
 )
 def test_a_control_says_what_is_wrong_with_its_arguments(clopos, bad):

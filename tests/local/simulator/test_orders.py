@@ -118,7 +118,7 @@ def test_the_receipt_of_an_order_without_one_is_null(clopos, token):
     assert get(clopos, token, **RECEIPT).json()["data"]["receipt"] is None
 
 
-@pytest.mark.parametrize("asked", ["receipt:total", "customer:id", "receipt"])
+@pytest.mark.parametrize("asked", ["receipt:total", "customer:id", "receipt", "id"])
 def test_an_unknown_relation_is_a_bad_parameter(clopos, token, asked):
     response = get(clopos, token, **{"with[0]": asked})
     assert (response.status_code, response.json()["error"]) == (400, "validation_failed")

@@ -1,5 +1,7 @@
 """What the simulator tells of the calls that it received."""
 
+import requests
+
 from tests.local.simulator.conftest import IGNORE, auth, put
 
 
@@ -26,3 +28,14 @@ def test_a_reset_forgets_all_but_the_tokens(clopos, token):
     clopos.reset()
     assert (clopos.statuses(), clopos.calls(method=None), clopos.configure()["quota"]) == ({}, [], 300)
     assert put(clopos, token).status_code == 404
+
+
+def test_a_call_shows_the_query_and_the_connection_that_it_came_on(clopos, token):
+    url = f"{clopos.url}/orders/108?with[0]=receipt:id"
+    with requests.Session() as session:
+        for _ in range(2):
+            session.get(url, headers={"x-token": token}, timeout=10)
+    requests.get(url, headers={"x-token": token}, timeout=10)
+    first, second, third = clopos.calls(108, "GET")
+    assert first.path == "/open-api/v2/orders/108?with%5B0%5D=receipt:id"
+    assert first.client_port == second.client_port != third.client_port

@@ -191,7 +191,10 @@ def _session(endpoint: str) -> boto3.Session:
             region_name=LOCAL_REGION,
         )
     # boto3 reads AWS_DEFAULT_REGION only; the other SDKs and Lambda know it by this name.
-    return boto3.Session(region_name=os.environ.get("AWS_REGION"))
+    session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+    if not session.region_name:  # an empty variable counts as a region for botocore
+        raise exceptions.NoRegionError
+    return session
 
 
 def _no_such_stack(stack: Deployed) -> str:

@@ -30,9 +30,8 @@ from tools.progress import Progress
 
 Check = Callable[[Deployed], Findings]
 
-#: In the order in which causes come before their effects. `outputs` comes first: the others rely on it.
+#: In the order in which causes come before their effects.
 CHECKS: dict[str, Check] = {
-    "credentials": credentials,
     "token": token,
     "token schedule": schedule,
     "parameters": parameters,
@@ -48,8 +47,11 @@ CHECKS: dict[str, Check] = {
 
 
 def chosen_checks(*, refresh: bool, order_id: str | None) -> dict[str, Check]:
-    """Return the checks by name; a refresh comes before the token is looked at."""
-    checks = ({"token refresh": token_refresh} if refresh else {}) | CHECKS
+    """Return the checks by name. A refresh comes before the token is looked at, and after what it needs."""
+    checks: dict[str, Check] = {"credentials": credentials}
+    if refresh:
+        checks["token refresh"] = token_refresh
+    checks |= CHECKS
     if order_id:
         order = OrderCheck(order_id)
         checks |= {

@@ -66,7 +66,7 @@ class Redrive:
         """Leave messages in the dead-letter queue."""
         put_back(self._sqs, self._dead_letters, messages)
 
-    def list(self) -> None:
+    def show(self) -> None:
         """Print what is in the dead-letter queue by error code, and how to move it."""
         messages = self.take(limit=LISTED, hidden_s=LISTED_HIDDEN_S)
         self.put_back(messages)
@@ -101,7 +101,8 @@ class Redrive:
             print(f"These were the first {MOVED}; run the command again for the rest.")
         for error, count in errors.items():
             print(f"{count} stay in the dead-letter queue: {error}")
-        return self._watch(sent) and not errors
+        came_back = bool(sent) and self._watch(sent)
+        return not errors and not came_back
 
     def _send(self, messages: Sequence[MessageTypeDef]) -> tuple[set[str], dict[str, int]]:
         """Move messages, and return the ids they have got on the queue and why some could not be moved."""
@@ -147,7 +148,7 @@ class Redrive:
         return answer["MessageId"]
 
     def _watch(self, sent: set[str]) -> bool:
-        """Wait for the queue to empty, and say how many of the messages that were sent came back."""
+        """Wait for the queue to empty, and return whether some of the messages came back."""
         patience = time.monotonic() + WATCHED_S
         left, before = len(sent), 1
         # Both times: SQS's counts are approximate, and lag behind what was sent just now.
@@ -164,7 +165,7 @@ class Redrive:
             print(f"{left} messages are still on the queue. To check on them: make doctor STACK={self._name}")
         elif not back:
             print("None has come back.")
-        return not back
+        return bool(back)
 
 
 def by_code(messages: Sequence[MessageTypeDef]) -> dict[str, list[MessageTypeDef]]:
@@ -190,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         redrive = Redrive(Deployed.from_environment(options.stack))
         if options.code:
             return 0 if redrive.move(options.code) else 1
-        redrive.list()
+        redrive.show()
     except CannotStart as error:
         print(f"redrive: {error}", file=sys.stderr)
         return 1

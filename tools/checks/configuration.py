@@ -30,7 +30,7 @@ PARAMETERS = (
     "EventBusName",
 )
 ALIAS = "live"
-ROUTES = ("orders/{id}/PUT", "webhooks/cancellations/POST")
+ROUTES = (("PUT", "/orders/{id}"), ("POST", "/webhooks/cancellations"))
 ANY_METHOD = "*/*"
 
 
@@ -50,7 +50,8 @@ def outputs(stack: Deployed) -> Findings:
             f"Read why: aws cloudformation describe-stack-events --stack-name {stack.name}; "
             f"then deploy again: {stack.deploy_command}",
         )
-    yield ok(f"all {len(OUTPUTS)} are there, and the stack is {status}")
+    account = stack.description["StackId"].split(":")[4]
+    yield ok(f"{stack.name} in {stack.region}, account {account}, is {status} and has all {len(OUTPUTS)}")
 
 
 def missing_from(stack: Deployed) -> list[str]:
@@ -93,8 +94,8 @@ def _function_parameters(stack: Deployed, function: str, expected: Mapping[str, 
         for logical_id, arn in stack.physical_ids("AWS::Lambda::Version").items()
         if logical_id.startswith(f"{function}Version")
     ]
-    moved = ""
-    if versions:  # the token refresh is called without an alias
+    moved, current = "", max(versions, key=int, default="")
+    if current:  # the token refresh has no alias
         alias = client.get_alias(FunctionName=name, Name=ALIAS)
         if weights := alias.get("RoutingConfig", {}).get("AdditionalVersionWeights"):
             yield unknown(
@@ -103,12 +104,10 @@ def _function_parameters(stack: Deployed, function: str, expected: Mapping[str, 
                 "Run the doctor again in ten minutes",
             )
             return
-        if alias["FunctionVersion"] not in versions:
-            moved = (
-                f"its alias {ALIAS} is at version {alias['FunctionVersion']}, the stack's is {versions[-1]}"
-            )
+        if alias["FunctionVersion"] != current:
+            moved = f"its alias {ALIAS} is at version {alias['FunctionVersion']}, the stack's is {current}"
     configuration = client.get_function_configuration(
-        FunctionName=name, **({"Qualifier": ALIAS} if versions else {})
+        FunctionName=name, **({"Qualifier": ALIAS} if current else {})
     )
     found = configuration.get("Environment", {}).get("Variables", {})
     wrong = [
@@ -120,7 +119,7 @@ def _function_parameters(stack: Deployed, function: str, expected: Mapping[str, 
         yield problem(
             "; ".join([f"{function}: {moved}", *wrong]),
             "If nobody rolled it back on purpose, run: aws lambda update-alias "
-            f"--function-name {name} --name {ALIAS} --function-version {versions[-1]}",
+            f"--function-name {name} --name {ALIAS} --function-version {current}",
         )
     elif wrong:
         yield problem(
@@ -186,24 +185,21 @@ def throttling(stack: Deployed) -> Findings:
         )
         for key, setting in settings.items()
     }
-    for route in ROUTES:
-        rate, burst = _limits(found, route)
-        wanted_rate, wanted_burst = _limits(wanted, route)
-        if (rate, burst) != (wanted_rate, wanted_burst):
-            path, _, method = route.rpartition("/")
+    for method, path in ROUTES:
+        rate, burst = limits(wanted, path, method)
+        if limits(found, path, method) != (rate, burst):
             key = f"/{path.replace('/', '~1')}/{method}/throttling"
             yield problem(
-                f"{method} /{path} is limited to {rate} calls a second, burst {burst}; "
-                f"the template says {wanted_rate}, burst {wanted_burst}",
+                f"{method} {path} has {in_words(*limits(found, path, method))}, "
+                f"not {in_words(rate, burst)} as in the template",
                 f"Run: aws apigateway update-stage --rest-api-id {api} --stage-name {stage} "
                 "--patch-operations "
-                f"op=replace,path={key}/rateLimit,value={wanted_rate} "
-                f"op=replace,path={key}/burstLimit,value={wanted_burst}",
+                f"op=replace,path={key}/rateLimit,value={rate} "
+                f"op=replace,path={key}/burstLimit,value={burst}",
             )
-    limits = (
-        f"{route} {rate}/s, burst {burst}" for route in ROUTES for rate, burst in [_limits(found, route)]
+    yield ok(
+        "; ".join(f"{method} {path} {in_words(*limits(found, path, method))}" for method, path in ROUTES)
     )
-    yield ok("; ".join(limits))
 
 
 def method_key(path: str, method: str) -> str:
@@ -211,8 +207,14 @@ def method_key(path: str, method: str) -> str:
     return f"{path.replace('~1', '/').strip('/')}/{method}"
 
 
-def _limits(settings: Mapping[str, tuple[Any, Any]], route: str) -> tuple[Any, Any]:
-    return settings.get(route) or settings.get(ANY_METHOD) or (None, None)
+def limits(settings: Mapping[str, tuple[Any, Any]], path: str, method: str) -> tuple[Any, Any]:
+    """Return rate and burst of a route: its own, or those of all methods."""
+    return settings.get(method_key(path, method)) or settings.get(ANY_METHOD) or (None, None)
+
+
+def in_words(rate: float | None, burst: int | None) -> str:
+    """Return what a route is limited to."""
+    return "only the account's own limit" if rate is None else f"{rate:g} calls/s with a burst of {burst}"
 
 
 def stage_name(stack: Deployed) -> str:

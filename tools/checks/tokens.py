@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 from botocore.exceptions import ClientError
@@ -11,6 +12,7 @@ from tools.checks.findings import Findings, ok, problem, unknown
 from tools.deployed import Deployed, duration, is_denied, missing_permission
 
 CREDENTIALS = ("client_id", "client_secret", "brand", "integrator_id")
+TOKEN = re.compile(r"[\x21-\x7e]+")  # what fits into a header
 TOKEN_LOW_S = 900  # a token lives for an hour and is refreshed every 20 minutes
 
 
@@ -87,9 +89,9 @@ def token(stack: Deployed) -> Findings:
     except ValueError:  # a bare token
         content = text
     value, expires_at = (
-        (content.get("token"), content.get("expires_at")) if isinstance(content, dict) else (text, None)
+        (content.get("token"), content.get("expires_at")) if isinstance(content, dict) else (content, None)
     )
-    if not value or not isinstance(value, str):
+    if not isinstance(value, str) or not TOKEN.fullmatch(value):
         yield problem("the secret holds no token", fix)
     elif not isinstance(expires_at, int | float):
         yield ok("there is one; the secret does not say when it expires")

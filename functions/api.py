@@ -8,18 +8,22 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cancellation.clopos import Clopos
 from cancellation.deadline import Deadline
-from cancellation.messages import parse_request
+from cancellation.http_api import parse_request, respond
 from cancellation.order import cancel_order
-from cancellation.responses import respond
+from cancellation.outcome_events import OutcomeEvents, outcome_detail
+from cancellation.reporting import report
 from cancellation.telemetry import logger, metrics, tracer
 from cancellation.tokens import Tokens
 
 # API Gateway gives up after 29 s, and a cold start comes before this.
 DEADLINE_S = 25
-RETRIES = 10  # more than fit: the deadline ends them
+# For publishing the outcome and writing the log.
+MARGIN_S = 3
+MAX_ATTEMPTS = 11  # more than fit: the deadline ends them
 
 tokens = Tokens(os.environ["TOKEN_SECRET_ARN"], os.environ["TOKEN_REFRESH_FUNCTION"])
-clopos = Clopos(os.environ["CLOPOS_BASE_URL"], retries=RETRIES)
+clopos = Clopos(os.environ["CLOPOS_BASE_URL"], max_attempts=MAX_ATTEMPTS)
+events = OutcomeEvents(os.environ["EVENT_BUS_NAME"], os.environ["POWERTOOLS_SERVICE_NAME"])
 
 
 # Neither Event Handler nor data classes: one route comes here, and they would take 30 ms of a cold start.
@@ -32,9 +36,20 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         partial(parse_request, event),
         clopos=clopos,
         tokens=tokens,
-        deadline=Deadline.after(DEADLINE_S),
+        deadline=Deadline.of(context, margin_s=MARGIN_S).at_most(DEADLINE_S),
         request_id=context.aws_request_id,
-        unfinished="failed",
     )
-    outcome.report("api")
+    name = outcome.name(unsettled="failed")
+    if outcome.is_settled:
+        events.publish([outcome_detail(outcome, name, "api")], Deadline.after(MARGIN_S - 1))
+    request = event.get("requestContext") or {}
+    caller = request.get("identity") or {}
+    report(
+        outcome,
+        name,
+        "api",
+        gateway_request_id=request.get("requestId"),
+        caller=caller.get("userArn"),
+        source_ip=caller.get("sourceIp"),
+    )
     return respond(200, outcome.result, outcome.error)

@@ -1,87 +1,143 @@
-"""The queue: cancel the orders of a batch of messages, and decide what becomes of each message."""
+"""The queue: cancel the orders of a batch of messages side by side, and settle each message."""
 
+import math
 import os
+import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
-from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cancellation.clopos import Clopos
 from cancellation.deadline import Deadline
+from cancellation.errors import OUTAGE_ERRORS
 from cancellation.messages import parse_message
-from cancellation.order import cancel_order
+from cancellation.order import Outcome, cancel_order
+from cancellation.outage import Outage
+from cancellation.outcome_events import OutcomeEvents, outcome_detail
 from cancellation.pacing import Pacer
-from cancellation.redelivery import Redelivery
+from cancellation.reporting import report
+from cancellation.settling import OUTAGE_DELAY_S, Message, Settling, backoff_s
 from cancellation.telemetry import logger, metrics, tracer
 from cancellation.tokens import Tokens
 
-# template.yaml: MaximumConcurrency of the event source. Each worker claims its share of the quota.
-WORKERS = 2
+WORKERS = int(os.environ["QUEUE_WORKERS"])
 # Clopos answers in about 300 ms and allows five calls a second: two workers of five threads reach that with
 # ease, and a batch of ten is done in two rounds.
 THREADS = 5
-# For handing back what is unfinished: a batch of ten, one call each.
-MARGIN_S = 10
+# For settling a batch: publishing, the dead-letter queue and handing back take a call each, of 5 s at most.
+MARGIN_S = 12
 # A kept-alive connection that Clopos closed meanwhile; everything else is the queue's to retry.
-RETRIES = 2
+MAX_ATTEMPTS = 2
+CANCELLATION_TYPES = frozenset(os.environ["CANCELLATION_TYPES"].split(","))
 
-processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 tokens = Tokens(os.environ["TOKEN_SECRET_ARN"], os.environ["TOKEN_REFRESH_FUNCTION"])
 clopos = Clopos(
     os.environ["CLOPOS_BASE_URL"],
-    retries=RETRIES,
-    retry_statuses=False,
+    max_attempts=MAX_ATTEMPTS,
+    retry_answers=False,
     connections=THREADS,
-    pacer=Pacer(workers=WORKERS),
+    pacer=Pacer(workers=WORKERS, reserve=int(os.environ["API_RESERVE"])),
 )
-redelivery = Redelivery(os.environ["QUEUE_URL"], os.environ["DEAD_LETTER_QUEUE_URL"])
+outage = Outage(workers=WORKERS)
+settling = Settling(os.environ["QUEUE_URL"], os.environ["DEAD_LETTER_QUEUE_URL"])
+events = OutcomeEvents(os.environ["EVENT_BUS_NAME"], os.environ["POWERTOOLS_SERVICE_NAME"])
 threads = ThreadPoolExecutor(THREADS)
-
-
-class NotDone(Exception):
-    """The message stays on the queue: this is how a record handler tells Powertools."""
 
 
 @logger.inject_lambda_context
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics(capture_cold_start_metric=True)
-def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Process one batch and return which of its messages stay on the queue."""
-    deadline = Deadline.after(context.get_remaining_time_in_millis() / 1000 - MARGIN_S)
-    # All of them start at once, here; the processor below then waits for each in turn.
-    outcomes = {
-        record["messageId"]: threads.submit(
-            cancel_order,
-            partial(parse_message, record["body"]),
+    if "Records" not in event:
+        raise ValueError("not an event of an SQS queue: it has no Records")
+    messages = [Message.of(record) for record in event["Records"]]
+    deadline = Deadline.of(context, margin_s=MARGIN_S)
+
+    def cancel(message: Message) -> Outcome:
+        return cancel_order(
+            partial(parse_message, message.body, CANCELLATION_TYPES),
             clopos=clopos,
             tokens=tokens,
             deadline=deadline,
             request_id=context.aws_request_id,
-            unfinished="deferred",
+            outage=outage,
         )
-        for record in event["Records"]
+
+    outcomes = list(threads.map(cancel, messages))
+    kept = settle(messages, outcomes, Deadline.of(context, margin_s=1))
+    return {"batchItemFailures": [{"itemIdentifier": message.message_id} for message in kept]}
+
+
+def settle(messages: list[Message], outcomes: list[Outcome], deadline: Deadline) -> list[Message]:
+    """Publish, dead-letter and report what became of each message; hide and return those that stay.
+
+    Nothing here raises: a message that was copied to the dead-letter queue must leave this one.
+    """
+    names = [outcome.name(unsettled="deferred") for outcome in outcomes]
+    published = publish(messages, outcomes, names, deadline)
+
+    def dead_letter(message: Message, outcome: Outcome, name: str, is_published: bool) -> str:
+        if outcome.error is None or name != "rejected":
+            return name
+        moved = is_published and settling.dead_letter(message, outcome.error, deadline)
+        return name if moved else "deferred"
+
+    names = list(threads.map(dead_letter, messages, outcomes, names, published))
+    kept = {}
+    for message, outcome, name, is_published in zip(messages, outcomes, names, published, strict=True):
+        if name == "deferred" or not is_published:
+            kept[message.receipt_handle] = message, delay_s(message, outcome)
+        try:
+            report_message(message, outcome, name)
+        except Exception as exc:  # noqa: BLE001 - a bug in a report must not bring a message back
+            logger.error("outcome not reported", error=type(exc).__name__, message_id=message.message_id)
+    if kept:
+        settling.defer({handle: delay for handle, (_, delay) in kept.items()}, deadline)
+    return [message for message, _ in kept.values()]
+
+
+def publish(
+    messages: list[Message], outcomes: list[Outcome], names: list[str], deadline: Deadline
+) -> list[bool]:
+    """Publish the settled outcomes, and return for each message whether nothing of it is unpublished."""
+    details = {
+        number: outcome_detail(
+            outcome,
+            name,
+            "queue",
+            message_id=message.message_id,
+            webhook_id=message.text_of("WebhookId"),
+            correlation_id=message.text_of("CorrelationId"),
+        )
+        for number, (message, outcome, name) in enumerate(zip(messages, outcomes, names, strict=True))
+        if outcome.is_settled
     }
-
-    def settle(record: SQSRecord) -> None:
-        outcome = outcomes[record.message_id].result()
-        error = outcome.error
-        if error and outcome.name == "rejected" and not redelivery.dead_letter(record, error):
-            outcome.name = "deferred"
-        outcome.report("queue", message_id=record.message_id, **_way(record))
-        if error and outcome.name == "deferred":
-            redelivery.hand_back(record, error.retry_after_s)
-            raise NotDone
-
-    return process_partial_response(event, settle, processor, context)
+    taken = dict(zip(details, events.publish(list(details.values()), deadline), strict=True))
+    return [taken.get(number, True) for number in range(len(messages))]
 
 
-def _way(record: SQSRecord) -> dict[str, str | None]:
-    """Return what ties a message to the webhook that it came by, and to its trace."""
-    sent = record.message_attributes
-    keys = {"webhook_id": "WebhookId", "correlation_id": "CorrelationId"}
-    way = {key: attribute.string_value for key, name in keys.items() if (attribute := sent[name])}
-    return {**way, "message_trace": record.attributes.aws_trace_header}
+def delay_s(message: Message, outcome: Outcome) -> int:
+    """Return the seconds for which a message that stays on the queue is hidden."""
+    if outage.is_on and outcome.error and outcome.error.code in OUTAGE_ERRORS:
+        return round(random.uniform(*OUTAGE_DELAY_S))
+    return backoff_s(message.receive_count, outcome.error.retry_after_s if outcome.error else None)
+
+
+def report_message(message: Message, outcome: Outcome, name: str) -> None:
+    """Report one message, with what ties it to the webhook that it came by and to its trace."""
+    report(
+        outcome,
+        name,
+        "queue",
+        message_id=message.message_id,
+        webhook_id=message.text_of("WebhookId"),
+        correlation_id=message.text_of("CorrelationId"),
+        message_trace=message.trace_header,
+    )
+    if name == "deferred" and message.sent_at < math.inf:
+        metrics.add_metric("MessageAge", MetricUnit.Seconds, max(0, round(time.time() - message.sent_at)))

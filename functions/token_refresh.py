@@ -1,36 +1,61 @@
 """The token refresh: fetch a new token from Clopos and store it, on a schedule, on request, or by hand."""
 
 import json
+import math
 import os
 import time
 from typing import Any
 
-import boto3
 import fastjsonschema
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import BotoCoreError, ClientError
 
-from cancellation.clopos import Clopos
+from cancellation.aws import AWS_ERRORS, Secret, SecretUnreadable, call, client
+from cancellation.clopos import CREDENTIALS, Clopos
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError
 from cancellation.telemetry import logger, metrics, tracer
-from cancellation.tokens import SECRETS_CONFIG, fingerprint, parse_token
+from cancellation.tokens import fingerprint, parse_token
 
-DEADLINE_S = 13  # the function's own timeout is 15 s
-RETRIES = 2
+MARGIN_S = 2  # for storing the token and writing the log
+# Two: while Clopos's /auth fails, nobody gets more than two calls of it in `HOLD_S` seconds out of us.
+MAX_ATTEMPTS = 2
+HOLD_S = 10
+# Secrets Manager keeps about a hundred versions of a secret and removes none that is younger than a day. It
+# advises against storing more often than this (Secrets Manager, quotas).
+MIN_VERSION_AGE_S = 600
 
 _TEXT = {"type": "string", "minLength": 1}
 _check_credentials = fastjsonschema.compile(
     {
         "type": "object",
-        "properties": {"client_id": _TEXT, "client_secret": _TEXT, "brand": _TEXT, "integrator_id": _TEXT},
-        "required": ["client_id", "client_secret", "brand", "integrator_id"],
+        "properties": dict.fromkeys(CREDENTIALS, _TEXT),
+        "required": list(CREDENTIALS),
     }
 )
 
-clopos = Clopos(os.environ["CLOPOS_BASE_URL"], retries=RETRIES)
-secrets = boto3.client("secretsmanager", config=SECRETS_CONFIG)
+clopos = Clopos(os.environ["CLOPOS_BASE_URL"], max_attempts=MAX_ATTEMPTS)
+token_secret = Secret(os.environ["TOKEN_SECRET_ARN"])
+credentials_secret = Secret(os.environ["CREDENTIALS_SECRET_ARN"])
+secretsmanager = client("secretsmanager")
+
+
+class NoCredentials(CancelError):
+    """The operator has not filled in the credentials yet."""
+
+
+class LastFailure:
+    """The last failed refresh, for those who ask again at once: one environment serves them all."""
+
+    error: CancelError | None = None
+    until = -math.inf  # Unix seconds
+
+    def remember(self, error: CancelError) -> None:
+        """Answer with this error for as long as Clopos asked for, a few seconds at least."""
+        self.error, self.until = error, time.time() + min(max(HOLD_S, error.retry_after_s or 0), 60)
+
+
+last_failure = LastFailure()
 
 
 @logger.inject_lambda_context
@@ -42,70 +67,108 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Parameters
     ----------
     event : dict
-        Where a worker asks: `refused`, the fingerprint of the token that it cannot use, and `until`, the Unix
-        second until which it waits. A schedule's event, or any other, always fetches a new token.
+        From a worker: `refused`, the fingerprint of the token that it cannot use. The schedule's event, or
+        any other, always fetches a new token.
 
     Returns
     -------
     dict
-        `{"success": true, "refreshed": ..., "expires_at": ...}`, or to a worker the error envelope.
+        `{"success": true, "refreshed": ..., "expires_at": ...}`; with `accepted` if Clopos still takes the
+        worker's token. On failure, the error envelope and `retry_after_s`.
 
     Raises
     ------
     CancelError
-        Where nobody reads the answer: Lambda tries a scheduled run again, and counts it among its errors.
+        On a scheduled or manual run that failed: Lambda tries a scheduled run again and counts the error.
     """
     refused = event.get("refused")
-    deadline = Deadline.after(min(DEADLINE_S, event.get("until", float("inf")) - time.time()))
+    deadline = Deadline.of(context, margin_s=MARGIN_S)
     try:
-        if refused and _is_newer_than(refused):
-            metrics.add_metric("TokenRefreshed", MetricUnit.Count, 0)  # Powertools warns of a run without any
-            return {"success": True, "refreshed": False}
-        expires_at = _refresh(deadline)
+        answer = refresh_for_worker(refused, deadline) if refused else refresh(deadline)
+    except NoCredentials as exc:  # before the operator's first step this is no failure
+        metrics.add_metric("TokenRefreshed", MetricUnit.Count, 0)
+        logger.warning("token not refreshed", result=exc.envelope(context.aws_request_id))
+        return exc.envelope(context.aws_request_id)
     except CancelError as exc:
         metrics.add_metric("TokenRefreshFailed", MetricUnit.Count, 1)
         logger.error("token not refreshed", result=exc.envelope(context.aws_request_id))
         if refused:
-            return exc.envelope(context.aws_request_id)
+            return exc.envelope(context.aws_request_id) | {"retry_after_s": exc.retry_after_s}
         raise
-    metrics.add_metric("TokenRefreshed", MetricUnit.Count, 1)
-    logger.info("token refreshed", expires_at=expires_at)
-    return {"success": True, "refreshed": True, "expires_at": expires_at}
+    metrics.add_metric("TokenRefreshed", MetricUnit.Count, answer["refreshed"])
+    if answer["refreshed"]:
+        logger.info("token refreshed", expires_at=answer["expires_at"])
+    return answer
 
 
-def _is_newer_than(refused: str) -> bool:
-    """Whether the secret holds another good token already: a different worker's request came first."""
+def refresh_for_worker(refused: str, deadline: Deadline) -> dict[str, Any]:
+    """Store a new token if it is of use to somebody whose token was rejected.
+
+    A token that Clopos keeps rejecting must not fill the secret with versions. So a version that is only some
+    minutes old is replaced if Clopos rejects it elsewhere as well, and by a token that Clopos accepts.
+    """
+    value = read(token_secret, deadline)
     try:
-        token = parse_token(_read("TOKEN_SECRET_ARN"))
+        stored = parse_token(value)
     except CancelError:  # it holds none: whatever comes is newer
-        return False
-    return fingerprint(token.value) != refused and not token.expired()
+        return refresh(deadline)
+    if fingerprint(stored.value) != refused and not stored.expired():
+        return {"success": True, "refreshed": False}  # another worker's request came first
+    if last_failure.error and time.time() < last_failure.until:
+        last_failure.error.retry_after_s = last_failure.until - time.time()
+        raise last_failure.error
+    is_young = time.time() - token_secret.created_at < MIN_VERSION_AGE_S
+    if is_young and not stored.expired() and clopos.accepts(stored.value, deadline):
+        return {"success": True, "refreshed": False, "accepted": True}
+    return refresh(deadline, only_if_accepted=is_young)
 
 
-def _refresh(deadline: Deadline) -> float:
-    """Store a new token and return the Unix second at which it expires."""
+def refresh(deadline: Deadline, *, only_if_accepted: bool = False) -> dict[str, Any]:
+    """Fetch a new token and store it."""
+    credentials = read_credentials(deadline)
     try:
-        credentials = json.loads(_read("CREDENTIALS_SECRET_ARN"))
-        _check_credentials(credentials)
-    except ValueError:  # not JSON, or fastjsonschema's: a value is missing or empty
-        raise CancelError(
-            "clopos_access_denied",
-            "the credentials secret needs client_id, client_secret, brand and integrator_id: fill them in",
-        ) from None  # a JSON error's text quotes the secret
-    token, expires_at = clopos.authenticate(credentials, deadline)
+        token, expires_at = clopos.authenticate(credentials, deadline)
+        if only_if_accepted and not clopos.accepts(token, deadline):
+            raise CancelError("clopos_access_denied", "Clopos rejects even a new token")
+    except CancelError as exc:
+        last_failure.remember(exc)
+        raise
+    last_failure.error = None
     try:
-        secrets.put_secret_value(
+        call(
+            secretsmanager.put_secret_value,
+            deadline,
             SecretId=os.environ["TOKEN_SECRET_ARN"],
             SecretString=json.dumps({"token": token, "expires_at": expires_at}),
         )
-    except (ClientError, BotoCoreError) as exc:  # not allowed, or Secrets Manager is out of reach
+    except AWS_ERRORS as exc:  # not allowed, not reachable, or not in time
         raise CancelError("token_unavailable", "the new token cannot be stored") from exc
-    return expires_at
+    return {"success": True, "refreshed": True, "expires_at": expires_at}
 
 
-def _read(variable: str) -> str:
+def read_credentials(deadline: Deadline) -> dict[str, str]:
+    """Return the credentials that the operator has filled in."""
+    text = read(credentials_secret, deadline)
+    if not text.strip():
+        raise NoCredentials("token_unavailable", "the credentials secret is empty: fill it in")
     try:
-        return secrets.get_secret_value(SecretId=os.environ[variable])["SecretString"]
-    except (ClientError, BotoCoreError, KeyError) as exc:
-        # Without a value, not allowed, out of reach, or binary.
-        raise CancelError("token_unavailable", f"the secret in {variable} cannot be read") from exc
+        credentials: dict[str, str] = json.loads(text)
+        _check_credentials(credentials)
+    except fastjsonschema.JsonSchemaValueException as exc:
+        # Never its message, which quotes values.
+        missing = [
+            name for name in CREDENTIALS if not (isinstance(credentials, dict) and credentials.get(name))
+        ]
+        wrong = f"needs {', '.join(missing)}" if missing else f"has a wrong {'.'.join(exc.path[1:])}"
+        raise CancelError("clopos_access_denied", f"the credentials secret {wrong}") from None
+    except ValueError:  # json.loads; its text quotes the secret
+        raise CancelError("clopos_access_denied", "the credentials secret is not JSON") from None
+    return credentials
+
+
+def read(secret: Secret, deadline: Deadline) -> str:
+    """Return what a secret holds now, empty if it holds nothing."""
+    try:
+        return secret.get(deadline, max_age_s=0) or ""
+    except SecretUnreadable as exc:
+        raise CancelError("token_unavailable", "a secret cannot be read") from exc

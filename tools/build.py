@@ -46,6 +46,7 @@ SERVICES = {
     "secretsmanager",
     "sqs",
     "sts",
+    "events",
     "xray",
 }  # xray: for its SDK, where that is not in Lambda
 

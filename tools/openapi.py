@@ -13,8 +13,8 @@ from apispec import APISpec
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "functions"))
 
-from cancellation.clopos import ORDER_DATA  # noqa: E402
-from cancellation.errors import KINDS  # noqa: E402
+from cancellation import answers  # noqa: E402
+from cancellation.errors import ERROR_KINDS  # noqa: E402
 from cancellation.messages import CANCEL_MESSAGE, CANCEL_REQUEST, ORDER_ID, VENUE_ID  # noqa: E402
 
 FILE = ROOT / "docs" / "openapi.json"
@@ -39,7 +39,17 @@ WEBHOOK_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 # Which errors a route can give. API Gateway's own answers are among them: 400 and 413 to what it cannot read,
 # 403 to a bad SigV4 signature, 415, 429 over the limits, 500 and 504 where a function does not run.
 BOTH = ("invalid_request", "rate_limited", "internal_error", "unauthenticated")
-CANCEL = (*BOTH, *(code for code in KINDS if code.startswith(("order", "clopos", "token"))))
+# What each reader of a field of Clopos's answer lets through.
+ORDER_SCHEMAS: dict[Any, dict[str, Any]] = {
+    answers.read_id: {"type": ["integer", "string"]},
+    answers.read_integer: {"type": ["integer", "null"]},
+    answers.read_text: {"type": ["string", "null"]},
+    answers.read_timestamp: {"type": ["string", "null"], "format": "date-time"},
+    answers.read_object: {"type": ["object", "null"]},
+    answers.read_status: {"const": "IGNORE"},
+}
+
+CANCEL = (*BOTH, *(code for code in ERROR_KINDS if code.startswith(("order", "clopos", "token"))))
 WEBHOOK = (*BOTH, "service_unavailable")
 GATEWAY = {403: "unauthenticated", 413: "invalid_request", 415: "invalid_request", 504: "internal_error"}
 
@@ -58,7 +68,7 @@ def describe() -> dict[str, Any]:
             }
         ],
     )
-    order = {**ORDER_DATA, "required": list(ORDER_DATA["properties"]), "additionalProperties": False}
+    order = fields(**{name: ORDER_SCHEMAS[read] for name, read in answers.ORDER_FIELDS.items()})
     schemas: dict[str, dict[str, Any]] = {
         "CancelRequest": CANCEL_REQUEST,
         "CancelMessage": CANCEL_MESSAGE,
@@ -72,7 +82,7 @@ def describe() -> dict[str, Any]:
         "Accepted": envelope(fields(message_id={"type": "string"})),
         "Problem": fields(
             success={"const": False},
-            error={"enum": list(KINDS)},
+            error={"enum": list(ERROR_KINDS)},
             message={"type": "string", "description": "for a person"},
             retryable={"type": "boolean"},
             request_id=REQUEST_ID,
@@ -159,7 +169,7 @@ def problems(codes: tuple[str, ...]) -> dict[str, Any]:
     """Return the answers for these error codes, by status."""
     statuses: dict[int, set[str]] = {}
     for code in codes:
-        statuses.setdefault(KINDS[code].status, set()).add(code)
+        statuses.setdefault(ERROR_KINDS[code].status, set()).add(code)
     for status, code in GATEWAY.items():
         statuses.setdefault(status, set()).add(code)
     return {
@@ -169,7 +179,7 @@ def problems(codes: tuple[str, ...]) -> dict[str, Any]:
             "headers": {
                 "Retry-After": {"description": "seconds, where retryable", "schema": {"type": "integer"}}
             }
-            if any(KINDS[name].retryable for name in names)
+            if any(ERROR_KINDS[name].retryable for name in names)
             else {},
         }
         for status, names in sorted(statuses.items())

@@ -1,124 +1,37 @@
-"""The Clopos Open API v2: the call that cancels an order, the call that gets a token, and their answers.
+"""The client of the Clopos Open API v2: three calls, and the loop of attempts that each of them is.
 
 Source of every fact about Clopos: developer.clopos.com (update-order, authentication, errors, rate-limits).
 """
 
+import itertools
+import random
+import time
 from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-import fastjsonschema
-import requests
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
-from urllib3.util.retry import RequestHistory
-
+from cancellation.answers import (
+    EXPLANATIONS,
+    Refused,
+    error_of,
+    read_cancellation,
+    read_json,
+    read_look,
+)
 from cancellation.deadline import Deadline
-from cancellation.errors import CancelError, printable
+from cancellation.errors import CancelError
 from cancellation.messages import Order
-from cancellation.pacing import NotInTime, Pacer
-from cancellation.transport import MIN_CALL_S, CallAdapter, CallRetry, CallTimeout, GaveUp, retry_after_s
+from cancellation.pacing import Pacer
+from cancellation.transport import Answer, Transport
 
-# At once after the first failure, then after 1, 2, 4, 8 s and jitter: a gateway that restarts is soon back.
-BACKOFF_FACTOR_S = 0.5
-BACKOFF_JITTER_S = 0.25
+MIN_ATTEMPT_S = 1  # an attempt that has less time than this is not begun
 # 501 and 505 say that asking again is pointless.
 TRANSIENT_STATUSES = frozenset({429, *range(500, 600)} - {501, 505})
-
-# Clopos's words, in lower case and without underscores (it has sentences and identifiers side by side), and
-# what they mean whatever the status: the test-mode refusal comes as 401 and as 200, `Invalid integrator_id`
-# as 400 and as 401. The first that is found counts.
-MEANINGS = {
-    "token expired": "token_refused",
-    "invalid token": "token_refused",
-    "invalid integrator id": "clopos_access_denied",
-    "test mode": "clopos_access_denied",
-    "client is disabled": "clopos_access_denied",
-}
-# What else they mean beside a 200, which says nothing by itself: `success` is what counts.
-MEANINGS_OF_200 = {
-    **MEANINGS,
-    "not found": "order_not_found",
-    "validation failed": "order_not_cancellable",
-}
-# What a status means where the words say nothing. Any other below 500 is `clopos_bad_response`.
-STATUSES = {
-    400: "order_not_cancellable",
-    401: "clopos_access_denied",
-    403: "clopos_access_denied",
-    404: "order_not_found",
-    409: "order_not_cancellable",
-    422: "order_not_cancellable",
-    429: "rate_limited",
-    **dict.fromkeys(range(500, 600), "clopos_unavailable"),
-    504: "clopos_timeout",
-}
-# These say enough without JSON. The others blame the order, and a proxy's error page must not do that.
-PLAIN_STATUSES = frozenset({401, 403, 429, *range(500, 600)})
-
-EXPLANATIONS = {
-    "order_not_found": "Clopos knows no such order in this brand and venue",
-    "order_not_cancellable": "Clopos refuses to cancel this order",
-    "rate_limited": "Clopos's quota is used up",
-    "clopos_access_denied": "Clopos refuses our token or our configuration",
-    "clopos_bad_response": "Clopos sent an answer that its documentation does not know",
-    "clopos_unavailable": "Clopos cannot be reached, or fails by itself",
-    "clopos_timeout": "Clopos did not answer in time",
-}
-
-_TEXT = {"type": ["string", "null"]}
-_TIMESTAMP = {"type": ["string", "null"], "format": "date-time"}
-# The result's `data`, and what is asked of Clopos's: it may leave out all but `id` and `status` (the older
-# variant does), add fields of its own, and write timestamps in any ISO 8601 form.
-ORDER_DATA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "id": {"type": ["integer", "string"]},  # the path takes a string too
-        "venue_id": {"type": ["integer", "null"]},
-        "type": _TEXT,
-        "integration": _TEXT,
-        "integration_uuid": _TEXT,
-        "integration_id": _TEXT,
-        "customer_ref_id": _TEXT,
-        "integration_status": _TEXT,
-        "status": {"const": "IGNORE"},
-        "created_at": _TIMESTAMP,
-        "updated_at": _TIMESTAMP,
-        "integration_response": {"type": ["object", "null"]},
-    },
-    "required": ["id", "status"],
-}
-_check_order = fastjsonschema.compile(ORDER_DATA, use_formats=False)
-
-
-class TokenRefused(CancelError):
-    """Clopos says that our token has expired or is invalid: `clopos_access_denied`, if a new one is too."""
-
-
-@dataclass
-class Tally:
-    """What the calls for one order came to.
-
-    Attributes
-    ----------
-    attempts : int
-        Calls that were sent.
-    throttled : int
-        Answers with status 429.
-    latencies_ms : list of float
-        Milliseconds that each answered call took, with the retries behind it.
-    quota_left : int or None
-        Calls that Clopos said are left in its window.
-    token_seconds_left : float or None
-        Seconds until the token expires.
-    """
-
-    attempts: int = 0
-    throttled: int = 0
-    latencies_ms: list[float] = field(default_factory=list)
-    quota_left: int | None = None
-    token_seconds_left: float | None = None
+# At once after the first failure, then after 1, 2, 4, 8 s and jitter: a gateway that restarts is soon back.
+BACKOFF_S = 0.5
+BACKOFF_JITTER_S = 0.25
+# `with` adds the receipt that the order has become.
+LOOK = "?with[0]=receipt:id,service_notification_id,status"
+CREDENTIALS = ("client_id", "client_secret", "brand", "integrator_id")
 
 
 class Clopos:
@@ -128,43 +41,36 @@ class Clopos:
     ----------
     base_url : str
         Such as `https://integrations.clopos.com/open-api/v2`.
-    retries : int
-        Further attempts after a transient fault, if the deadline leaves time for them.
-    retry_statuses : bool
-        Whether an answer (429, 5xx) counts as a transient fault too, or only a broken connection.
+    max_attempts : int
+        Attempts for each call, if the deadline leaves time for them.
+    retry_answers : bool
+        Whether an answer (429, 5xx) or a timeout is worth another attempt, or only a broken connection.
     connections : int
         Calls that are made at the same time.
     pacer : Pacer, optional
-        Waits for a turn before each call and learns from each answer.
+        Gives each attempt its turn within the quota, and learns from each answer.
     """
 
     def __init__(
         self,
         base_url: str,
         *,
-        retries: int,
-        retry_statuses: bool = True,
+        max_attempts: int,
+        retry_answers: bool = True,
         connections: int = 1,
         pacer: Pacer | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
+        self._max_attempts = max_attempts
+        self._retry_answers = retry_answers
         self._pacer = pacer
-        self._retries = CallRetry(
-            total=retries,
-            allowed_methods=None,  # both calls may be repeated: setting IGNORE twice is setting it once
-            status_forcelist=TRANSIENT_STATUSES if retry_statuses else (),
-            respect_retry_after_header=retry_statuses,  # else it retries a 429 or 503 of its own accord
-            backoff_factor=BACKOFF_FACTOR_S,
-            backoff_jitter=BACKOFF_JITTER_S,
-            raise_on_status=False,
-        )
-        self._adapter = CallAdapter(pool_connections=1, pool_maxsize=connections)
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxy variable or .netrc may redirect a call with our token
-        self._session.mount(self._base_url, self._adapter)
+        self._transport = Transport(connections)
 
-    def cancel(self, order: Order, token: str, deadline: Deadline, tally: Tally) -> dict[str, Any]:
-        """Set an order's status to `IGNORE` (`PUT /orders/{id}`).
+    def cancel(self, order: Order, token: str, deadline: Deadline, attempts: list[Answer]) -> dict[str, Any]:
+        """Set an order's status to `IGNORE` (`PUT /orders/{id}`), and look at the order if Clopos refuses.
+
+        A refusal alone does not tell whether the order is cancelled: an earlier PUT may have worked, and its
+        answer got lost.
 
         Parameters
         ----------
@@ -174,8 +80,8 @@ class Clopos:
             The JWT, bare.
         deadline : Deadline
             No attempt is begun or waited for beyond it.
-        tally : Tally
-            Counts what was done, also where it fails.
+        attempts : list of Answer
+            Every attempt is appended, whatever came of it.
 
         Returns
         -------
@@ -185,19 +91,24 @@ class Clopos:
         Raises
         ------
         TokenRefused
-            When a newer token may help.
+            If a newer token may help.
         CancelError
             For every other way in which it fails.
         """
         headers = {"x-token": token}
         if order.venue_id is not None:
             headers["x-venue"] = str(order.venue_id)
-        url = f"{self._base_url}/orders/{order.order_id}"
-        response = self._call("PUT", url, headers, {"status": "IGNORE"}, deadline, tally)
-        answer = _json(response)
-        if response.status_code < 300 and answer.get("success") is True:
-            return _order(response, answer.get("data"))
-        raise _error(response, answer, secret=token)
+        path = f"/orders/{order.order_id}"
+        try:
+            answer = self._call("PUT", path, headers, {"status": "IGNORE"}, deadline, attempts)
+            return read_cancellation(answer, order, token)
+        except Refused as refusal:
+            answer = self._call("GET", path + LOOK, headers, None, deadline, attempts)
+            return read_look(answer, order, token, refusal)
+
+    def accepts(self, token: str, deadline: Deadline) -> bool:
+        """Return False if Clopos rejects a token (`GET /orders/{id}` of an order that does not exist)."""
+        return self._call("GET", "/orders/0", {"x-token": token}, None, deadline, []).status != 401
 
     def authenticate(self, credentials: Mapping[str, str], deadline: Deadline) -> tuple[str, float]:
         """Get a token (`POST /auth`).
@@ -205,7 +116,7 @@ class Clopos:
         Parameters
         ----------
         credentials : mapping
-            `client_id`, `client_secret`, `brand` and `integrator_id`.
+            `client_id`, `client_secret`, `brand` and `integrator_id`; nothing else of it is sent.
         deadline : Deadline
             No attempt is begun or waited for beyond it.
 
@@ -219,123 +130,66 @@ class Clopos:
         Raises
         ------
         CancelError
-            `clopos_access_denied` where Clopos refuses the credentials.
+            `clopos_access_denied` if Clopos rejects the credentials.
         """
-        response = self._call("POST", f"{self._base_url}/auth", {}, dict(credentials), deadline, Tally())
-        answer = _json(response)
-        token, expires_at = answer.get("token"), answer.get("expires_at")
-        if response.status_code < 300 and answer.get("success") is True:
+        body = {name: credentials[name] for name in CREDENTIALS}
+        answer = self._call("POST", "/auth", {}, body, deadline, [])
+        content = read_json(answer)
+        token, expires_at = content.get("token"), content.get("expires_at")
+        if 200 <= (answer.status or 0) < 300 and content.get("success") is True:
             if isinstance(token, str) and token and isinstance(expires_at, int | float):
                 return token, expires_at
-            raise CancelError(**_what("clopos_bad_response", response, {}))
-        error = _error(response, answer, credentials["client_secret"])
-        if error.kind.message_at_fault:  # there is no order to blame: what it refuses are the credentials
-            error = CancelError("clopos_access_denied", error.message, error.upstream)
+            raise CancelError("clopos_bad_response", "Clopos sent no token, or none that expires")
+        error = error_of(answer, content, tuple(body.values()), None)
+        if error.kind.message_at_fault:  # there is no order to blame: what it rejects are the credentials
+            error = CancelError("clopos_access_denied", "", error.upstream, error.retry_after_s)
+        if error.code == "clopos_access_denied":
+            words = (error.upstream or {}).get("message") or (error.upstream or {}).get("error")
+            error.message = "Clopos rejects the credentials" + (f": {words}" if words else "")
         raise error
 
     def _call(
-        self, method: str, url: str, headers: dict[str, str], body: object, deadline: Deadline, tally: Tally
-    ) -> requests.Response:
-        if deadline.left() < MIN_CALL_S:
-            raise CancelError("clopos_timeout", "no time was left to call Clopos")
-        # Calls at the same time belong to the same invocation and have the same deadline.
-        self._adapter.max_retries = self._retries.until(deadline)
-        try:
-            with self._pacer.turn(deadline.at - MIN_CALL_S) if self._pacer else nullcontext():
-                response = self._session.request(
-                    method,
-                    url,
-                    json=body,
-                    headers=headers,
-                    timeout=CallTimeout(deadline),  # type: ignore[arg-type]  # a urllib3 Timeout will do
-                    allow_redirects=False,
-                )
-                if self._pacer:
-                    self._pacer.observe(response.headers, response.status_code)
-        except NotInTime as exc:
-            raise CancelError(
-                "rate_limited", "its turn within Clopos's quota has not come", retry_after_s=exc.wait
-            ) from None
-        except (requests.RequestException, HTTPError) as exc:
-            # Everything between our socket and theirs: DNS, TLS, a refused, broken or silent connection.
-            cause = exc.args[0] if exc.args else None
-            tally.attempts += cause.attempts if isinstance(cause, GaveUp) else 1
-            code = "clopos_timeout" if _is_timeout(cause) else "clopos_unavailable"
-            raise CancelError(code, EXPLANATIONS[code]) from exc
-        history: tuple[RequestHistory, ...] = response.raw.retries.history  # type: ignore[union-attr]
-        statuses = [*(attempt.status for attempt in history), response.status_code]
-        tally.attempts += len(statuses)
-        tally.throttled += statuses.count(429)
-        tally.latencies_ms.append(response.elapsed.total_seconds() * 1000)
-        remaining = response.headers.get("RateLimit-Remaining", "")
-        tally.quota_left = int(remaining) if remaining.isdecimal() else None
-        return response
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: object,
+        deadline: Deadline,
+        attempts: list[Answer],
+    ) -> Answer:
+        """Make one call: attempt it until it has an answer that another attempt would not change.
+
+        Raises
+        ------
+        CancelError
+            If no whole answer came.
+        """
+        for attempt in itertools.count(1):
+            if deadline.left() < MIN_ATTEMPT_S:
+                raise CancelError("clopos_timeout", "no time was left to call Clopos")
+            if self._pacer:
+                self._pacer.take_turn(deadline)
+            answer = self._transport.send(method, self._base_url + path, headers, body, deadline)
+            attempts.append(answer)
+            if self._pacer:
+                self._pacer.observe(answer)
+            if attempt >= self._max_attempts or not self._is_transient(answer):
+                break
+            wait_s = answer.rate_limit.wait_s or _backoff_s(attempt)
+            if wait_s + MIN_ATTEMPT_S > deadline.left():
+                break
+            time.sleep(wait_s)
+        if answer.failure:
+            raise CancelError(answer.failure, EXPLANATIONS[answer.failure])
+        return answer
+
+    def _is_transient(self, answer: Answer) -> bool:
+        """Whether another attempt may have a better answer."""
+        if answer.failure:
+            return self._retry_answers or answer.failure == "clopos_unavailable"
+        return self._retry_answers and answer.status in TRANSIENT_STATUSES
 
 
-def _is_timeout(cause: object) -> bool:
-    reason = getattr(cause, "reason", cause)
-    # urllib3 counts a refused connection among its connect timeouts.
-    return isinstance(reason, ReadTimeoutError | ConnectTimeoutError) and not isinstance(
-        reason, NewConnectionError
-    )
-
-
-def _json(response: requests.Response) -> dict[str, Any]:
-    """Return the answer, empty where it is no JSON object."""
-    try:
-        answer = response.json()
-    except (ValueError, RecursionError):
-        # HTML, nothing, broken or absurdly nested JSON: what the status says must do.
-        return {}
-    return answer if isinstance(answer, dict) else {}
-
-
-def _order(response: requests.Response, data: Any) -> dict[str, Any]:
-    try:
-        _check_order(data)
-        order = {name: data.get(name) for name in ORDER_DATA["properties"]}
-        for name in ("created_at", "updated_at"):
-            order[name] = order[name] and _utc(order[name])
-    except ValueError as exc:
-        # fastjsonschema's error and fromisoformat's are ValueErrors: not the documented shape.
-        raise CancelError(**_what("clopos_bad_response", response, {})) from exc
-    return order
-
-
-def _utc(timestamp: str) -> str:
-    """Return an ISO 8601 timestamp as RFC 3339 in UTC and whole seconds; Clopos's naive ones are UTC."""
-    moment = datetime.fromisoformat(timestamp)
-    moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _error(response: requests.Response, answer: dict[str, Any], secret: str) -> CancelError:
-    """Turn a refusal into its error."""
-    status = response.status_code
-    says = {
-        key: answer[key].replace(secret, "***") for key in ("error", "message") if _is_text(answer.get(key))
-    }
-    words = " ".join(says.values()).lower().replace("_", " ")
-    meanings = MEANINGS_OF_200 if status == 200 else MEANINGS if status < 429 else {}
-    meaning = next((meanings[text] for text in meanings if text in words), None)
-    if meaning is None and (answer or status in PLAIN_STATUSES):
-        meaning = STATUSES.get(status)
-    if meaning == "token_refused":
-        return TokenRefused(**_what("clopos_access_denied", response, says))
-    return CancelError(**_what(meaning or "clopos_bad_response", response, says))
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _what(code: str, response: requests.Response, says: Mapping[str, str]) -> dict[str, Any]:
-    """Return the arguments of the error that an answer means."""
-    upstream = {key: printable(says[key]) if key in says else None for key in ("error", "message")}
-    words = upstream["message"] or upstream["error"]
-    return {
-        "code": code,
-        "message": f"{EXPLANATIONS[code]}: {words}" if words else EXPLANATIONS[code],
-        "upstream": {"status": response.status_code, **upstream},
-        "retry_after_s": retry_after_s(response.status_code, response.headers),
-    }
+def _backoff_s(attempt: int) -> float:
+    """Return the seconds to wait after the attempt with this number, counted from 1."""
+    return 0 if attempt == 1 else BACKOFF_S * 2 ** (attempt - 1) + random.uniform(0, BACKOFF_JITTER_S)

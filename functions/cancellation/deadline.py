@@ -1,7 +1,20 @@
 """How much time is left, for whatever may block."""
 
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class LambdaClock(Protocol):
+    """The part of Lambda's context that knows the time."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the milliseconds until Lambda ends the invocation."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +34,36 @@ class Deadline:
         """Return the deadline that is `seconds` away."""
         return cls(time.monotonic() + seconds)
 
+    @classmethod
+    def of(cls, context: LambdaClock, *, margin_s: float) -> "Deadline":
+        """Return the deadline that leaves `margin_s` seconds before Lambda ends the invocation."""
+        return cls.after(context.get_remaining_time_in_millis() / 1000 - margin_s)
+
+    def at_most(self, seconds: float) -> "Deadline":
+        """Return this deadline, or the one that is `seconds` away if that is earlier."""
+        return Deadline(min(self.at, time.monotonic() + seconds))
+
     def left(self) -> float:
-        """Return the seconds left, 0 where it has passed."""
+        """Return the seconds left, 0 if it has passed."""
         return max(0.0, self.at - time.monotonic())
+
+    def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call a function that may block for longer than anybody waits, such as a DNS lookup.
+
+        It runs in a thread of its own, which is left behind when the deadline passes.
+
+        Raises
+        ------
+        TimeoutError
+            If it has not returned by the deadline.
+        """
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(function(*args, **kwargs))
+            except BaseException as exc:  # noqa: BLE001 - handed to the thread that waits, whatever it is
+                future.set_exception(exc)
+
+        threading.Thread(target=run, daemon=True).start()
+        return future.result(timeout=self.left())

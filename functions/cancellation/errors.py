@@ -1,6 +1,8 @@
-"""Every way in which a cancellation can fail: what it is called, whose fault it is, what to answer."""
+"""Every way in which a cancellation can fail: its code, whose fault it is, and what to answer."""
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from traceback import format_tb
 from typing import Any, NamedTuple
 
@@ -10,8 +12,8 @@ from cancellation.telemetry import logger
 MESSAGE_LIMIT_CHARS = 500
 
 
-class Kind(NamedTuple):
-    """What follows from one error code.
+class ErrorKind(NamedTuple):
+    """The rules for one error code.
 
     Attributes
     ----------
@@ -20,9 +22,9 @@ class Kind(NamedTuple):
     retryable : bool
         Whether the same API call may succeed later without anybody changing anything.
     message_at_fault : bool
-        Whether the request itself is wrong, so that a queue must not try it again.
+        Whether the request itself is wrong, so that the queue must not try it again.
     retry_after_s : int
-        Seconds that a caller is asked to wait where Clopos named no time of its own.
+        Seconds that a caller is asked to wait if Clopos named no time of its own.
     """
 
     status: int
@@ -32,20 +34,22 @@ class Kind(NamedTuple):
 
 
 # The table of the contract. Both triggers read it; no rule about an error stands anywhere else.
-KINDS = {
-    "invalid_request": Kind(400, retryable=False, message_at_fault=True),
-    "unauthenticated": Kind(401, retryable=False, message_at_fault=True),
-    "order_not_found": Kind(404, retryable=False, message_at_fault=True),
-    "order_not_cancellable": Kind(409, retryable=False, message_at_fault=True),
-    "rate_limited": Kind(429, retryable=True, message_at_fault=False, retry_after_s=60),
-    "clopos_access_denied": Kind(502, retryable=False, message_at_fault=False),
-    "clopos_bad_response": Kind(502, retryable=True, message_at_fault=False, retry_after_s=30),
-    "clopos_unavailable": Kind(503, retryable=True, message_at_fault=False, retry_after_s=10),
-    "token_unavailable": Kind(503, retryable=True, message_at_fault=False, retry_after_s=30),
-    "service_unavailable": Kind(503, retryable=True, message_at_fault=False, retry_after_s=10),
-    "clopos_timeout": Kind(504, retryable=True, message_at_fault=False, retry_after_s=10),
-    "internal_error": Kind(500, retryable=True, message_at_fault=False, retry_after_s=30),
+ERROR_KINDS = {
+    "invalid_request": ErrorKind(400, retryable=False, message_at_fault=True),
+    "unauthenticated": ErrorKind(401, retryable=False, message_at_fault=True),
+    "order_not_found": ErrorKind(404, retryable=False, message_at_fault=True),
+    "order_not_cancellable": ErrorKind(409, retryable=False, message_at_fault=True),
+    "rate_limited": ErrorKind(429, retryable=True, message_at_fault=False, retry_after_s=60),
+    "clopos_access_denied": ErrorKind(502, retryable=False, message_at_fault=False),
+    "clopos_bad_response": ErrorKind(502, retryable=True, message_at_fault=False, retry_after_s=30),
+    "clopos_unavailable": ErrorKind(503, retryable=True, message_at_fault=False, retry_after_s=10),
+    "token_unavailable": ErrorKind(503, retryable=True, message_at_fault=False, retry_after_s=30),
+    "service_unavailable": ErrorKind(503, retryable=True, message_at_fault=False, retry_after_s=10),
+    "clopos_timeout": ErrorKind(504, retryable=True, message_at_fault=False, retry_after_s=10),
+    "internal_error": ErrorKind(500, retryable=True, message_at_fault=False, retry_after_s=30),
 }
+# Clopos itself fails. These are the errors of an outage; every other one is about an order or our access.
+OUTAGE_ERRORS = frozenset({"clopos_unavailable", "clopos_timeout"})
 
 
 @dataclass(eq=False)
@@ -55,31 +59,34 @@ class CancelError(Exception):
     Parameters
     ----------
     code : str
-        A key of `KINDS`.
+        A key of `ERROR_KINDS`.
     message : str
         For a person; never holds a token, a credential or a signature.
     upstream : dict, optional
-        What Clopos said (`status`, `error`, `message`); None where it was not reached.
+        What Clopos said (`status`, `error`, `message`); None if it was not reached.
     retry_after_s : float, optional
         Seconds that Clopos asked us to wait.
+    order : dict, optional
+        `status` and `receipt_id` of an order that cannot be cancelled.
     """
 
     code: str
     message: str
     upstream: dict[str, Any] | None = None
     retry_after_s: float | None = None
+    order: dict[str, Any] | None = None
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
 
     @property
-    def kind(self) -> Kind:
-        """What follows from the code."""
-        return KINDS[self.code]
+    def kind(self) -> ErrorKind:
+        """The rules for its code."""
+        return ERROR_KINDS[self.code]
 
     def envelope(self, request_id: str) -> dict[str, Any]:
         """Return the error as a JSON-serializable answer in Clopos's own envelope."""
-        return {
+        envelope = {
             "success": False,
             "error": self.code,
             "message": self.message,
@@ -87,17 +94,67 @@ class CancelError(Exception):
             "request_id": request_id,
             "upstream": self.upstream,
         }
+        return envelope | {"order": self.order} if self.code == "order_not_cancellable" else envelope
+
+
+class NotACancellation(CancelError):
+    """A webhook payload of another type; `ignored_type` is its type."""
+
+    def __init__(self, ignored_type: str) -> None:
+        text = f"type: {ignored_type!r} does not mean a cancellation (parameter CancellationTypes)"
+        super().__init__("invalid_request", text)
+        self.ignored_type = ignored_type
 
 
 def internal_error(exc: Exception) -> CancelError:
-    """Log a bug of ours, and return what a caller is told of it.
+    """Log a bug in this service, and return what a caller is told of it.
 
     The log says where it happened, without its text: that may quote a header, and so a token or a signature.
     """
     logger.error("unexpected error", error=type(exc).__name__, stack=format_tb(exc.__traceback__))
-    return CancelError("internal_error", "an error of ours; the log of this request says where")
+    return CancelError("internal_error", "An unexpected error; the log entry of this request_id has details")
 
 
 def printable(text: str) -> str:
     """Return `text` cut to what any log or SQS attribute takes: one line, no control characters."""
     return "".join(char if char.isprintable() else " " for char in text[:MESSAGE_LIMIT_CHARS])
+
+
+def redact(text: str, secrets: tuple[str, ...]) -> str:
+    """Return `text` without anything of the secrets, for text that somebody else wrote.
+
+    Eight characters in a row that also stand in a secret are hidden, in whatever case and also if they are
+    URL-encoded: Clopos may repeat a token cut short, in capitals, or inside a sentence.
+    """
+    # Each character with the place where it stands: "%2B" is one character in three places.
+    chars = [
+        (chr(int(match[1], 16)) if match[1] else match[0], match.start(), match.end())
+        for match in re.finditer(r"%([0-9A-Fa-f]{2})|.", text, re.DOTALL)
+    ]
+    folded, pieces = _fold("".join(char for char, _, _ in chars)), _pieces(secrets)
+    shown: list[str] = []
+    end = 0
+    for start in range(len(folded) - PIECE_CHARS + 1):
+        if folded[start : start + PIECE_CHARS] in pieces:
+            first, last = chars[start][1], chars[start + PIECE_CHARS - 1][2]
+            if first > end or not shown:
+                shown += [text[end:first], "***"]
+            end = last
+    return "".join([*shown, text[end:]])
+
+
+PIECE_CHARS = 8  # shorter pieces are in ordinary words too
+
+
+@lru_cache(maxsize=4)
+def _pieces(secrets: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(
+        folded[start : start + PIECE_CHARS]
+        for folded in map(_fold, secrets)
+        for start in range(len(folded) - PIECE_CHARS + 1)
+    )
+
+
+def _fold(text: str) -> str:
+    """Return `text` in lower case, with as many characters as before."""
+    return "".join(char.lower()[:1] or char for char in text)

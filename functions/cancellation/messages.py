@@ -1,28 +1,28 @@
-"""What callers send: the schemas of a request and of a queue message, and how a message is unwrapped."""
+"""What callers send: an order to cancel, in the path of a request or in a message."""
 
 import json
-import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import fastjsonschema
 
-from cancellation.errors import CancelError
+from cancellation.errors import CancelError, NotACancellation, printable
 
-# A schema's `description` is what a caller is told when that part of the input is wrong.
+# A schema's `description` is what a caller is told if that part of the input is wrong.
 ORDER_ID = {
     "type": ["integer", "string"],
     "minimum": 1,
     "maximum": 10**64 - 1,
     "pattern": "^[A-Za-z0-9_-]{1,64}$",
-    "description": "order id: a positive integer, or a string of 1 to 64 letters, digits, '_' or '-'",
+    "description": "order_id: must be a positive integer, or a string of 1 to 64 letters, digits, '_' or '-'",
 }
 VENUE_ID = {
     "type": ["integer", "null"],
     "minimum": 1,
     "maximum": 10**18 - 1,
-    "description": "venue id: a positive integer",
+    "description": "venue_id: must be a positive integer",
 }
 CANCEL_REQUEST = {
     "type": "object",
@@ -39,6 +39,7 @@ CANCEL_MESSAGE = {
     "required": ["order_id"],
     "description": 'a message must be a JSON object such as {"order_id": 108, "venue_id": 1}',
 }
+NOT_JSON = f"not JSON: {CANCEL_MESSAGE['description']}"
 
 # Where a wrapper keeps the message: an SNS notification (as JSON text), an EventBridge event, and a
 # Standard Webhooks payload. Powertools' own envelopes would bring pydantic, 140 ms of a cold start.
@@ -46,10 +47,6 @@ WRAPPER_KEYS = ("Message", "detail", "data")
 # EventBridge through SNS is two deep; anything deeper is nobody's real message.
 MAX_WRAPPERS = 4
 
-_POSITIVE_INTEGER = re.compile("[1-9][0-9]{0,17}")
-
-_check_order_id = fastjsonschema.compile(ORDER_ID)
-_check_request = fastjsonschema.compile(CANCEL_REQUEST)
 _check_message = fastjsonschema.compile(CANCEL_MESSAGE)
 
 
@@ -69,64 +66,75 @@ class Order:
     venue_id: int | None = None
 
 
-def parse_request(event: dict[str, Any]) -> Order:
-    """Read an API call, an event of API Gateway's Lambda proxy integration.
-
-    Raises
-    ------
-    CancelError
-        `invalid_request`, with what the caller has to change.
-    """
-    order_id = (event.get("pathParameters") or {}).get("id", "")
-    _validate(_check_order_id, order_id)
-    if event.get("queryStringParameters"):
-        raise CancelError("invalid_request", "send no query parameters")
-    venues = [
-        value
-        for name, values in (event.get("multiValueHeaders") or {}).items()
-        if name.lower() == "x-venue"
-        for value in values
-    ]
-    if len(venues) > 1:
-        raise CancelError("invalid_request", "x-venue: send it once")
-    if venues and not _POSITIVE_INTEGER.fullmatch(venues[0]):
-        raise CancelError("invalid_request", "x-venue: must be a positive integer")
-    if event.get("isBase64Encoded"):
-        raise CancelError("invalid_request", "the body must be JSON text, not base64")
-    _validate(_check_request, _load(event.get("body") or "", CANCEL_REQUEST["description"]))
-    return Order(order_id, int(venues[0]) if venues else None)
-
-
-def parse_message(body: str) -> Order:
+def parse_message(body: str, cancellation_types: Collection[str]) -> Order:
     """Read a queue message or a webhook's body, wrapped or not.
 
+    Parameters
+    ----------
+    body : str
+        The text.
+    cancellation_types : collection of str
+        The values of `type` in a Standard Webhooks payload that mean a cancellation.
+
     Raises
     ------
+    NotACancellation
+        If it is a webhook payload of another type.
     CancelError
         `invalid_request`, with what the sender has to change.
     """
-    message = _load(body, CANCEL_MESSAGE["description"])
-    for _ in range(MAX_WRAPPERS):
-        if not isinstance(message, dict) or "order_id" in message:
-            break
-        wrapped = next((message[key] for key in WRAPPER_KEYS if key in message), None)
-        if wrapped is None:
-            break
-        message = _load(wrapped, CANCEL_MESSAGE["description"]) if isinstance(wrapped, str) else wrapped
-    _validate(_check_message, message)
+    message = load_json(body, NOT_JSON)
+    message = _find_order(message, cancellation_types, MAX_WRAPPERS) or message
+    if isinstance(message, dict) and "order_id" not in message:
+        raise CancelError("invalid_request", f"order_id is missing: {CANCEL_MESSAGE['description']}")
+    validate(_check_message, message)
     return Order(str(message["order_id"]), message.get("venue_id"))
 
 
-def _load(text: str, expected: object) -> Any:
+def _find_order(message: Any, cancellation_types: Collection[str], depth: int) -> dict[str, Any] | None:
+    """Return the object that names an order, from as far inside as `depth` wrappers."""
+    if isinstance(message, str):
+        try:
+            message = load_json(message, NOT_JSON)
+        except CancelError:  # any other text
+            return None
+    if not isinstance(message, dict):
+        return None
+    if "type" in message and isinstance(message.get("data"), dict | str):
+        type_ = message["type"]
+        if not isinstance(type_, str) or type_ not in cancellation_types:
+            raise NotACancellation(printable(str(type_)))
+    if "order_id" in message:
+        return message
+    wrapped = (message[key] for key in WRAPPER_KEYS if key in message and depth)
+    found = (_find_order(inner, cancellation_types, depth - 1) for inner in wrapped)
+    return next((order for order in found if order), None)
+
+
+def load_json(text: str, otherwise: str) -> Any:
+    """Return what a JSON text holds.
+
+    Raises
+    ------
+    CancelError
+        `invalid_request` with the message `otherwise`.
+    """
     try:
         # Decimal, because JSON Schema would take the float 108.0 for an integer.
         return json.loads(text, parse_float=Decimal)
     except (ValueError, RecursionError):
         # Not JSON, a number of more digits than Python converts, or nested thousands deep.
-        raise CancelError("invalid_request", f"not JSON: {expected}") from None
+        raise CancelError("invalid_request", otherwise) from None
 
 
-def _validate(check: Any, value: object) -> None:
+def validate(check: Any, value: object) -> None:
+    """Check a value with a compiled schema.
+
+    Raises
+    ------
+    CancelError
+        `invalid_request` with the description of the part that is wrong.
+    """
     try:
         check(value)
     except fastjsonschema.JsonSchemaValueException as exc:

@@ -2,24 +2,18 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
-
-from cancellation.clopos import Clopos, Tally, TokenRefused
+from cancellation.answers import TokenRefused
+from cancellation.clopos import Clopos
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError, internal_error
 from cancellation.messages import Order
-from cancellation.telemetry import logger, metrics, tracer
+from cancellation.outage import Outage
 from cancellation.tokens import Tokens
-
-COUNTERS = {
-    "cancelled": "OrdersCancelled",
-    "rejected": "OrdersRejected",
-    "deferred": "OrdersDeferred",
-    "failed": "OrdersFailed",
-}
+from cancellation.transport import Answer
 
 
 @dataclass
@@ -28,53 +22,48 @@ class Outcome:
 
     Attributes
     ----------
-    name : str
-        `cancelled`; `rejected` where the request is at fault; else `deferred` (it stays on the queue) or
-        `failed` (the caller was told).
+    request_id : str
+        Lambda's id of the invocation.
     order : Order or None
-        The order; None where the request named none.
-    result : dict
-        The normalized envelope.
+        The order; None if the request named none.
+    data : dict or None
+        The cancelled order in the contract's shape; None if it was not cancelled.
     error : CancelError or None
-        Why it was not cancelled; None where it was.
-    tally : Tally
+        Why it was not cancelled; None if it was.
+    attempts : list of Answer
         The calls to Clopos.
-    duration_ms : float
-        Milliseconds, with all waiting.
+    token_seconds_left : float or None
+        Seconds until the token expires; None if that is not known.
+    started_at, duration_s : float
+        Unix seconds; seconds, with all waiting.
     """
 
-    name: str
-    order: Order | None
-    result: dict[str, Any]
-    error: CancelError | None
-    tally: Tally
-    duration_ms: float
+    request_id: str
+    order: Order | None = None
+    data: dict[str, Any] | None = None
+    error: CancelError | None = None
+    attempts: list[Answer] = field(default_factory=list)
+    token_seconds_left: float | None = None
+    started_at: float = field(default_factory=time.time)
+    duration_s: float = 0
 
-    def report(self, source: str, **keys: Any) -> None:
-        """Log this order's one line, with `source` (`api` or `queue`) and further `keys`, and count it."""
-        log = logger.info if self.error is None else logger.error if self.name == "failed" else logger.warning
-        log(
-            "order cancelled" if self.error is None else "order not cancelled",
-            source=source,
-            order_id=self.order and self.order.order_id,
-            venue_id=self.order and self.order.venue_id,
-            outcome=self.name,
-            result=self.result,
-            attempts=self.tally.attempts,
-            duration_ms=round(self.duration_ms),
-            **keys,
-        )
-        metrics.add_metric(COUNTERS[self.name], MetricUnit.Count, 1)
-        if self.tally.throttled:
-            metrics.add_metric("CloposThrottled", MetricUnit.Count, self.tally.throttled)
-        for latency_ms in self.tally.latencies_ms:
-            metrics.add_metric("CloposLatency", MetricUnit.Milliseconds, latency_ms)
-        if self.tally.quota_left is not None:
-            metrics.add_metric("CloposQuotaLeft", MetricUnit.Count, self.tally.quota_left)
-        if self.error and self.error.code == "clopos_access_denied":
-            metrics.add_metric("CloposAccessDenied", MetricUnit.Count, 1)
-        if self.tally.token_seconds_left is not None:
-            metrics.add_metric("TokenSecondsLeft", MetricUnit.Seconds, self.tally.token_seconds_left)
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to do: the order is cancelled, or the request is at fault."""
+        return self.error is None or self.error.kind.message_at_fault
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The normalized envelope."""
+        if self.error:
+            return self.error.envelope(self.request_id)
+        return {"success": True, "data": self.data, "request_id": self.request_id}
+
+    def name(self, unsettled: str) -> str:
+        """Return its name: `cancelled`, `rejected` if the request is at fault, else `unsettled`."""
+        if self.error is None:
+            return "cancelled"
+        return "rejected" if self.is_settled else unsettled
 
 
 def cancel_order(
@@ -84,51 +73,47 @@ def cancel_order(
     tokens: Tokens,
     deadline: Deadline,
     request_id: str,
-    unfinished: str,
+    outage: Outage | None = None,
 ) -> Outcome:
     """Cancel one order. Whatever happens is in the outcome; nothing is raised.
 
     Parameters
     ----------
     read : callable
-        Returns the order, or raises `CancelError` where the request is wrong.
+        Returns the order, or raises `CancelError` if the request is wrong.
     clopos, tokens, deadline
         What to call, with what, and until when.
     request_id : str
         Lambda's id of this invocation.
-    unfinished : str
-        The outcome's name where neither the order was cancelled nor the request is at fault.
+    outage : Outage, optional
+        Waits until it makes sense to call Clopos.
     """
-    started, order, error, tally = time.monotonic(), None, None, Tally()
-    with tracer.provider.in_subsegment("cancel_order") as subsegment:
-        try:
-            order = read()
-            subsegment.put_annotation("order_id", order.order_id)
-            data = _cancel(order, clopos, tokens, deadline, tally)
-        except CancelError as exc:
-            error = exc
-        except Exception as exc:  # noqa: BLE001 - a bug of ours must neither lose a message nor go unanswered
-            error = internal_error(exc)
-        if error is None:
-            name, result = "cancelled", {"success": True, "data": data, "request_id": request_id}
-        else:
-            name = "rejected" if error.kind.message_at_fault else unfinished
-            result = error.envelope(request_id)
-        subsegment.put_annotation("outcome", name)
-    return Outcome(name, order, result, error, tally, (time.monotonic() - started) * 1000)
+    outcome, started = Outcome(request_id), time.monotonic()
+    try:
+        outcome.order = read()
+        cancel = partial(_cancel, outcome.order, outcome, clopos, tokens, deadline)
+        outcome.data = outage.call(cancel, outcome.attempts, deadline) if outage else cancel()
+    except CancelError as exc:
+        outcome.error = exc
+    except Exception as exc:  # noqa: BLE001 - a bug must neither lose a message nor leave a call unanswered
+        outcome.error = internal_error(exc)
+    outcome.duration_s = time.monotonic() - started
+    return outcome
 
 
-def _cancel(order: Order, clopos: Clopos, tokens: Tokens, deadline: Deadline, tally: Tally) -> dict[str, Any]:
-    token, fresh = tokens.get(deadline), False
-    tally.token_seconds_left = token.seconds_left()
+def _cancel(
+    order: Order, outcome: Outcome, clopos: Clopos, tokens: Tokens, deadline: Deadline
+) -> dict[str, Any]:
+    token, is_new = tokens.get(deadline), False
+    outcome.token_seconds_left = token.seconds_left()
     while True:
         try:
-            return clopos.cancel(order, token.value, deadline, tally)
+            return clopos.cancel(order, token.value, deadline, outcome.attempts)
         except TokenRefused as refused:
-            if fresh:
+            if is_new:
                 raise
             try:
-                token, fresh = tokens.renew(token, deadline)
+                token, is_new = tokens.renew(token, deadline)
             except CancelError as exc:
                 exc.upstream = exc.upstream or refused.upstream
                 raise

@@ -1,121 +1,117 @@
-"""Share Clopos's quota between workers that only see its `RateLimit-*` headers.
+"""Share Clopos's quota between the queue workers, and leave a part of it to the callers of the API.
 
-Each worker claims its share of the calls that are left, and no more at a time. When nothing is left it
-waits until Clopos's `RateLimit-Reset` and makes one call, which says how things stand. A small reserve is
-left alone, so that such a call of every worker still fits.
+Each worker knows only its own calls and what Clopos's answers say. It makes at most its share of the quota in
+any window: `(limit - reserve) / workers` calls. All workers together then never use the last `reserve` calls,
+whatever they know of each other. If Clopos says that the quota is nearly used up all the same (by somebody
+else, or by a worker before this one), they wait until it is not.
 """
 
 import math
-import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable
 
-DEFAULT_WAIT_S = 5.0  # after a 429 that does not say how long: a twelfth of the one-minute window
-MAX_WAIT_S = 60.0  # the window: a longer wait is garbage, or a clock that is not ours
-RESERVE = 2  # calls left alone: one for each worker
-RECHECK_S = 0.05  # how soon to look again where calls of our own are under way; their answers wake us anyway
+from cancellation.deadline import Deadline
+from cancellation.errors import CancelError
+from cancellation.transport import Answer
 
-
-class NotInTime(Exception):
-    """The turn comes after the deadline; `wait` is how many seconds from now it comes."""
-
-    def __init__(self, wait: float) -> None:
-        super().__init__(f"the next call to Clopos may start in {wait:.1f} s")
-        self.wait = wait
+WINDOW_S = 60.0  # Clopos's windows are a minute long (developer.clopos.com, "Rate limits")
+DEFAULT_WAIT_S = 5.0  # after a 429 that does not say how long: a twelfth of the window
+RECHECK_S = 0.05  # how soon to look again while calls of our own are under way
+MARGIN_S = 0.5  # a call counts from when it arrives at Clopos: the way there may differ by this much
+MIN_CALL_S = 1  # a turn that leaves less time than this is not taken
 
 
 class Pacer:
     """Decide when this worker may call Clopos next.
 
+    Times are those of the wall clock: the monotonic one may stand still while Lambda freezes the process, and
+    then a window that has passed long ago would seem to go on.
+
     Parameters
     ----------
     workers : int
         How many share the quota, this one included.
-    clock, jitter, condition
-        Time in seconds, randomness from 0 to 1, and the means to wait: for tests.
-
-    Examples
-    --------
-    >>> pacer = Pacer(workers=2)
-    >>> with pacer.turn(deadline=time.monotonic() + 80):  # raises NotInTime
-    ...     response = session.put(...)
-    ...     pacer.observe(response.headers, response.status_code)
+    reserve : int
+        Calls of each window that are left to others.
+    clock, sleep : callable
+        The time in seconds, and a wait for so many: for tests.
     """
 
     def __init__(
         self,
-        workers: int = 2,
         *,
-        clock: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
-        condition: threading.Condition | None = None,
+        workers: int,
+        reserve: int,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._workers = workers
+        self._reserve = reserve
         self._clock = clock
-        self._jitter = jitter
-        self._changed = condition or threading.Condition()
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._calls: deque[float] = deque()  # when those of the current window were started
         self._in_flight = 0
-        self._remaining = math.inf  # nothing known: no pacing
-        self._resume_at = -math.inf
+        self._limit: float | None = None
+        self._remaining = math.inf  # as the last answer said it
+        self._resume_at = 0.0
+        self._window_s = 0.0  # the longest that Clopos has told
 
-    @contextmanager
-    def turn(self, deadline: float) -> Iterator[None]:
-        """Wait for a turn to make one call; it ends with the block."""
-        with self._changed:
-            while (wait := self.start()) > 0:
-                now = self._clock()
-                if now + wait > deadline:
-                    raise NotInTime(wait)
-                self._changed.wait(wait)
-        try:
-            yield
-        finally:
-            self.finish()
+    def take_turn(self, deadline: Deadline) -> None:
+        """Wait for the turn to make one call; its answer then goes to `observe`.
 
-    def start(self) -> float:
+        Raises
+        ------
+        CancelError
+            `rate_limited` if the turn comes too late for the deadline.
+        """
+        while (wait_s := self.start_call()) > 0:
+            if wait_s + MIN_CALL_S > deadline.left():
+                raise CancelError(
+                    "rate_limited", "no turn within Clopos's rate limit came in time", retry_after_s=wait_s
+                )
+            self._sleep(wait_s)
+
+    def start_call(self) -> float:
         """Start a call and return 0, or return the seconds after which to ask again."""
-        with self._changed:
-            wait = self.delay(self._clock())
-            if wait <= 0:
+        with self._lock:
+            now = self._clock()
+            wait_s = self._delay_s(now)
+            if wait_s <= 0:
+                self._calls.append(now)
                 self._in_flight += 1
-            return wait
+            return wait_s
 
-    def finish(self) -> None:
-        """End a call."""
-        with self._changed:
-            self._in_flight -= 1
-            self._changed.notify_all()
-
-    def delay(self, now: float) -> float:
-        """Return the seconds until one more call may start, 0 for now."""
-        if math.isinf(self._remaining) or self._in_flight < (self._remaining - RESERVE) // self._workers:
+    def _delay_s(self, now: float) -> float:
+        while self._calls and not now - self._window_s < self._calls[0] <= now:
+            self._calls.popleft()  # of a window that has passed, or of a clock that was set back
+        if self._resume_at - now > WINDOW_S:  # the clock was set back
+            self._resume_at = now
+        if self._in_flight >= max(0.0, self._remaining - self._reserve) // self._workers:
+            # Nothing but the reserve is left. At the end of the window, one call asks how things stand.
+            if self._in_flight:
+                return RECHECK_S  # our own answers tell more
+            if now < self._resume_at:
+                return self._resume_at - now
+        if self._limit is None:
             return 0.0
-        return max(RECHECK_S if self._in_flight else 0.0, self._resume_at - now)
+        share = max(1, int(self._limit - self._reserve) // self._workers)
+        return self._calls[-share] + self._window_s - now if len(self._calls) >= share else 0.0
 
-    def observe(self, headers: Mapping[str, str], status: int) -> None:
-        """Learn from an answer's headers (a mapping that ignores case, as requests' does)."""
-        remaining = _number(headers, "RateLimit-Remaining")
-        wait = _number(headers, "RateLimit-Reset")
-        with self._changed:
-            if status == 429:
-                remaining = 0.0
-                if wait is None:
-                    wait = _number(headers, "Retry-After")
-                if wait is None:
-                    wait = DEFAULT_WAIT_S
-            if remaining is None or wait is None:
+    def observe(self, answer: Answer) -> None:
+        """End a call and learn from its answer."""
+        limit, remaining, reset_s, wait_s = answer.rate_limit
+        with self._lock:
+            self._in_flight -= 1
+            if answer.status == 429:
+                remaining, reset_s = 0.0, DEFAULT_WAIT_S if wait_s is None else wait_s
+            if limit is not None:
+                self._limit = limit
+            if remaining is None or reset_s is None:
                 return
+            reset_s = min(reset_s, WINDOW_S)
+            self._window_s = max(self._window_s, reset_s + MARGIN_S)
             self._remaining = remaining
-            self._resume_at = self._clock() + min(wait, MAX_WAIT_S) * (1 + 0.01 * self._jitter())
-            self._changed.notify_all()
-
-
-def _number(headers: Mapping[str, str], name: str) -> float | None:
-    """Return a header's value if it is a finite number that is not negative."""
-    try:
-        value = float(headers.get(name, ""))
-    except ValueError:  # missing, or not a number
-        return None
-    return value if 0 <= value < math.inf else None
+            self._resume_at = self._clock() + reset_s

@@ -1,5 +1,6 @@
 """Logger, metrics and tracer, made once."""
 
+import logging
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
@@ -17,5 +18,15 @@ class _Formatter(LambdaPowertoolsFormatter):
 
 logger = Logger(logger_formatter=_Formatter())
 metrics = Metrics()
-# Only the call to Clopos is patched: tracing the AWS clients too would make every cold start longer.
-tracer = Tracer(patch_modules=["requests"])
+# Nothing is patched: `report` writes the trace of an order, and patching slows every cold start.
+tracer = Tracer(auto_patch=False)
+
+# What libraries log comes out as one JSON object a line too. Below WARNING botocore quotes secrets, so
+# Lambda's own log level does not count for it.
+_root = logging.getLogger()
+_root.handlers = list(logger.handlers)
+logging.getLogger(logger.name).propagate = False  # its own handler has written the line already
+_root.setLevel(logging.WARNING)
+for _library in ("botocore", "boto3", "urllib3"):
+    logging.getLogger(_library).setLevel(logging.WARNING)
+logging.captureWarnings(True)

@@ -2,35 +2,27 @@
 
 import hashlib
 import json
+import random
 import re
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import boto3
-from aws_lambda_powertools.utilities.parameters import GetParameterError, SecretsProvider
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
+from cancellation.aws import AWS_ERRORS, CACHE_S, Secret, SecretUnreadable, client
 from cancellation.deadline import Deadline
-from cancellation.errors import CancelError
+from cancellation.errors import ERROR_KINDS, CancelError
 from cancellation.telemetry import logger
 
-if TYPE_CHECKING:
-    from mypy_boto3_lambda import LambdaClient
-
-# A refresh stores a token every 20 minutes, good for 60: five minutes of cache cannot outlive it.
-CACHE_S = 300
-# Secrets Manager answers in tens of milliseconds: three tries fit into six seconds at the worst.
-SECRETS_CONFIG = Config(
-    connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3}
-)
-# One refresh runs at a time: a worker that meets another's is turned away with 429 and asks again, after up
-# to 1 s, 2 s and 4 s. The read timeout is a little more than the function's own.
+# One refresh runs at a time. Whoever meets another's looks into the secret now and then, and asks again.
+POLL_S = 1.0
+# A refresh takes up to 15 s, its function's timeout. Whoever is turned away because another one is running
+# asks again in a loop of its own.
 REFRESH_CONFIG = Config(
-    connect_timeout=1, read_timeout=16, retries={"mode": "standard", "total_max_attempts": 4}
+    connect_timeout=1, read_timeout=16, retries={"mode": "standard", "total_max_attempts": 1}
 )
-REFRESH_BUDGET_S = 8  # what being turned away and one call to /auth take: with less time left nobody asks
 
 # What a header takes. Anything else was pasted by mistake, and `requests` would repeat it in its error.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -43,7 +35,7 @@ class Token(NamedTuple):
     expires_at: float | None
 
     def seconds_left(self) -> float | None:
-        """Return the seconds until it expires; None where that is not known."""
+        """Return the seconds until it expires; None if that is not known."""
         return None if self.expires_at is None else self.expires_at - time.time()
 
     def expired(self) -> bool:
@@ -63,7 +55,7 @@ def parse_token(secret: str) -> Token:
     Raises
     ------
     CancelError
-        `token_unavailable`, where it holds none.
+        `token_unavailable` if it holds none.
     """
     value: Any = secret.strip()
     expires_at: Any = None
@@ -78,7 +70,7 @@ def parse_token(secret: str) -> Token:
             value = content
     if not isinstance(value, str) or not _TOKEN.fullmatch(value.strip()):
         raise CancelError("token_unavailable", "the token secret holds no token")
-    return Token(value.strip(), float(expires_at) if isinstance(expires_at, int | float) else None)
+    return Token(value.strip(), float(expires_at) if type(expires_at) in (int, float) else None)
 
 
 class Tokens:
@@ -89,16 +81,14 @@ class Tokens:
     secret_arn : str
         ARN of the token secret.
     refresh_function : str
-        Name of the function that renews it; empty where somebody else does.
+        Name of the function that renews it; empty if another system keeps the secret up to date.
     """
 
     def __init__(self, secret_arn: str, refresh_function: str) -> None:
-        self._secret_arn = secret_arn
+        self._secret = Secret(secret_arn)
         self._refresh_function = refresh_function
-        self._secrets = SecretsProvider(boto_config=SECRETS_CONFIG)
-        self._lambda: LambdaClient | None = None
+        self._lambda: Any = None
         self._renewing = threading.Lock()
-        self._reading = threading.Lock()  # the threads of a first batch read it once, not once each
 
     def get(self, deadline: Deadline) -> Token:
         """Return a token that has not expired.
@@ -108,71 +98,98 @@ class Tokens:
         CancelError
             `token_unavailable`, or why Clopos gave no new one.
         """
-        token = self._read()
+        token = self._read(deadline)
         return self.renew(token, deadline)[0] if token.expired() else token
 
     def renew(self, refused: Token, deadline: Deadline) -> tuple[Token, bool]:
-        """Return a token other than the one that expired or that Clopos refused.
+        """Return a token other than the one that expired or that Clopos rejected.
 
-        Looks into the secret again, and only if that still holds the refused one asks for a refresh.
+        Looks into the secret again, and only if that still holds the rejected one asks for a refresh. While
+        another worker's refresh is running it waits for that one.
 
         Returns
         -------
         token : Token
             The token.
-        fresh : bool
-            Whether Clopos has just issued it. One that was found in the secret may have been revoked as well.
+        is_last : bool
+            Whether no better one is to be had: Clopos has just issued it, or still takes it for other calls.
+            One that was found in the secret may have been revoked as well.
 
         Raises
         ------
         CancelError
             Why there is none.
         """
-        with self._renewing:
+        if not self._renewing.acquire(timeout=deadline.left()):
+            raise CancelError("token_unavailable", "the token refresh under way did not end in time")
+        try:
             # First without asking: another thread may have been here while this one waited.
-            for force_fetch in (False, True):
-                token = self._read(force_fetch=force_fetch)
-                if _newer(token, refused):
-                    return token, False
-            problem = self._refresh(refused, deadline)
-            # Also after a problem: another worker may have been quicker.
-            token = self._read(force_fetch=True)
-            if _newer(token, refused):
-                return token, True
-            raise problem
+            token = self._read(deadline)
+            while not _is_newer(token, refused):
+                token = self._read(deadline, max_age_s=0)
+                if _is_newer(token, refused):
+                    break
+                answer = self._request_refresh(refused, deadline)
+                if answer is not None:
+                    return self._after_refresh(answer, refused, deadline)
+                if deadline.left() < 2 * POLL_S:
+                    raise CancelError("token_unavailable", "the token refresh under way did not end in time")
+                time.sleep(POLL_S * random.uniform(0.5, 1.5))
+            return token, False
+        finally:
+            self._renewing.release()
 
-    def _read(self, *, force_fetch: bool = False) -> Token:
+    def _read(self, deadline: Deadline, max_age_s: float = CACHE_S) -> Token:
         try:
-            with self._reading:
-                secret = self._secrets.get(self._secret_arn, max_age=CACHE_S, force_fetch=force_fetch)
-        except GetParameterError as exc:
-            # Missing, without a value, without permission, or Secrets Manager is out of reach.
+            return parse_token(self._secret.get(deadline, max_age_s) or "")
+        except SecretUnreadable as exc:
             raise CancelError("token_unavailable", "the token secret cannot be read") from exc
-        return parse_token(secret if isinstance(secret, str) else "")
 
-    def _refresh(self, refused: Token, deadline: Deadline) -> CancelError:
-        """Have the token refreshed, and return what to say if there is no newer one all the same."""
+    def _request_refresh(self, refused: Token, deadline: Deadline) -> dict[str, Any] | None:
+        """Have the token refreshed and return the answer; None while another refresh is running.
+
+        Raises
+        ------
+        CancelError
+            If there is no answer.
+        """
         if not self._refresh_function:
-            return CancelError(
-                "clopos_access_denied", "our token has expired, and nobody has stored a newer one"
+            raise CancelError(
+                "clopos_access_denied", "the token has expired, and nobody has stored a newer one"
             )
-        if deadline.left() < REFRESH_BUDGET_S:
-            return CancelError("token_unavailable", "no time was left to refresh the token")
-        request = {"refused": fingerprint(refused.value), "until": time.time() + deadline.left()}
-        self._lambda = self._lambda or boto3.client("lambda", config=REFRESH_CONFIG)
+        request = json.dumps({"refused": fingerprint(refused.value)})
+        self._lambda = self._lambda or client("lambda", REFRESH_CONFIG)
         try:
-            response = self._lambda.invoke(FunctionName=self._refresh_function, Payload=json.dumps(request))
-            answer = json.loads(response["Payload"].read())
-        except (ClientError, BotoCoreError, ValueError) as exc:
-            # Turned away until the tries ended, not allowed, out of reach, or an answer cut short.
-            logger.warning("the token refresh could not be asked for", error=type(exc).__name__)
-            return CancelError("token_unavailable", "the token could not be refreshed")
-        if "FunctionError" in response:
-            return CancelError("token_unavailable", "the token refresh failed; its own log says why")
-        if not answer["success"]:
-            return CancelError(answer["error"], f"no new token: {answer['message']}", answer["upstream"])
-        return CancelError("clopos_access_denied", "Clopos refuses our token, a new one included")
+            response = deadline.run(self._lambda.invoke, FunctionName=self._refresh_function, Payload=request)
+            answer = json.loads(deadline.run(response["Payload"].read))
+        except (*AWS_ERRORS, ValueError) as exc:
+            if isinstance(exc, ClientError) and exc.response["Error"]["Code"] == "TooManyRequestsException":
+                return None
+            # Not allowed, not reachable, not in time, or an answer cut short.
+            logger.warning("the token refresh could not be requested", error=type(exc).__name__)
+            raise CancelError("token_unavailable", "the token could not be refreshed") from exc
+        if "FunctionError" in response or not isinstance(answer, dict):
+            raise CancelError("token_unavailable", "the token refresh failed; its own log has the reason")
+        return answer
+
+    def _after_refresh(
+        self, answer: dict[str, Any], refused: Token, deadline: Deadline
+    ) -> tuple[Token, bool]:
+        token = self._read(deadline, max_age_s=0)
+        if _is_newer(token, refused):  # also after a failure: another worker may have been quicker
+            return token, answer.get("refreshed") is True
+        if answer.get("success") is not True:
+            code = answer.get("error")
+            raise CancelError(
+                code if code in ERROR_KINDS else "token_unavailable",
+                f"no new token: {answer.get('message')}",
+                answer.get("upstream"),
+                answer.get("retry_after_s"),
+            )
+        if answer.get("accepted") is True and not refused.expired():
+            return refused, True
+        raise CancelError("clopos_access_denied", "Clopos rejects our token, even a new one")
 
 
-def _newer(token: Token, refused: Token) -> bool:
+def _is_newer(token: Token, refused: Token) -> bool:
     return token.value != refused.value and not token.expired()

@@ -1,120 +1,148 @@
-"""A `requests` session whose calls never outlive their deadline.
+"""One HTTP exchange with Clopos: a whole answer, headers and body, within its time.
 
-`requests` leaves three holes, closed here with urllib3's own extension points: a read timeout starts again
-with every byte, an answer whose body breaks off is not retried, and retries know no overall limit.
+This is what neither requests nor urllib3 can do. Their read timeout starts again with every byte, their
+connect timeout with every address and not before the DNS lookup has ended, and `http.client` takes an interim
+answer (1xx) for the final one.
 """
 
 import io
-import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from http.client import HTTPResponse as RawResponse
-from socket import socket
+from dataclasses import dataclass
+from functools import cached_property
+from http.client import HTTPResponse
+from http.cookiejar import DefaultCookiePolicy
+from socket import SHUT_RDWR, socket
 from typing import Any
+from urllib.parse import urlsplit
 
+import requests
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import InvalidHeader, MaxRetryError, ResponseError
-from urllib3.util import Retry, Timeout
+from urllib3.exceptions import ConnectTimeoutError, DecodeError, HTTPError, ReadTimeoutError
+from urllib3.util import Timeout
 
 from cancellation.deadline import Deadline
+from cancellation.rate_limit import RateLimit, read_rate_limit
 
-CONNECT_TIMEOUT_S = 3
+ADDRESS_TIMEOUT_S = 2  # for one of the host's addresses; a network that answers at all does so in far less
+CONNECT_TIMEOUT_S = 6  # for DNS, all addresses and TLS together
 READ_TIMEOUT_S = 10  # Clopos gives its own upstream 8 s and then answers 504: worth waiting for
-MIN_CALL_S = 1  # a call that has less time than this is not begun
+MAX_BODY_BYTES = 2**20  # compressed or not; Clopos's answers have some kilobytes
+MAX_INTERIM_ANSWERS = 10  # 103 Early Hints and the like before the final answer
 
 
-class CallTimeout(Timeout):
-    """The timeouts of one call, shortened at each attempt to what its deadline leaves."""
+@dataclass(frozen=True)
+class Answer:
+    """What came of one request.
 
-    def __init__(self, deadline: Deadline) -> None:
-        left = max(deadline.left(), 0.001)  # urllib3 refuses 0
-        super().__init__(connect=min(CONNECT_TIMEOUT_S, left), read=min(READ_TIMEOUT_S, left))
-        self._deadline = deadline
-
-    def clone(self) -> Timeout:
-        """Return the timeouts of the next attempt: urllib3 asks for a clone at each."""
-        return CallTimeout(self._deadline)
-
-
-class GaveUp(MaxRetryError):
-    """urllib3's error after the last attempt, which also says how many `attempts` there were."""
-
-    def __init__(self, cause: MaxRetryError, attempts: int) -> None:
-        super().__init__(cause.pool, cause.url or "", cause.reason)
-        self.attempts = attempts
-
-
-class CallRetry(Retry):
-    """urllib3's `Retry`, which also gives up when another attempt would not fit before the deadline."""
-
-    deadline = Deadline(math.inf)
-
-    def until(self, deadline: Deadline) -> "CallRetry":
-        """Return a copy that stops in time for `deadline`."""
-        copy = super().new()
-        copy.deadline = deadline
-        return copy
-
-    def new(self, **kw: Any) -> "CallRetry":
-        """Return a copy with `kw` changed, for the next attempt."""
-        copy = super().new(**kw)
-        copy.deadline = self.deadline
-        return copy
-
-    def get_retry_after(self, response: Any) -> float | None:
-        """Return the seconds that an answer asks to wait: urllib3 knows `Retry-After` alone."""
-        return retry_after_s(response.status, response.headers)
-
-    def increment(self, *args: Any, **kw: Any) -> "CallRetry":
-        """Count a failed attempt.
-
-        Raises
-        ------
-        GaveUp
-            When no attempt is left, or no time for one.
-        """
-        try:
-            following = super().increment(*args, **kw)
-        except MaxRetryError as exc:  # no attempt is left
-            raise GaveUp(exc, attempts=len(self.history) + 1) from exc.reason
-        response = kw.get("response")
-        wait = (self.get_retry_after(response) if response else None) or following.get_backoff_time()
-        if wait + MIN_CALL_S > self.deadline.left():
-            reason = kw.get("error") or ResponseError("no time left for another attempt")
-            raise GaveUp(MaxRetryError(kw["_pool"], "", reason), attempts=len(following.history)) from reason
-        return following
-
-
-def retry_after_s(status: int, headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that an answer asks to wait, None where it does not say.
-
-    Clopos sends `RateLimit-Reset` with every answer; only beside a 429 is it a time to wait.
+    Attributes
+    ----------
+    method, host : str
+        Of the request.
+    status : int or None
+        HTTP status; None if no whole answer came.
+    headers : mapping
+        The headers; the mapping ignores case.
+    body : bytes or None
+        The body; None if it cannot be decoded or exceeds `MAX_BODY_BYTES`.
+    failure : str or None
+        `clopos_timeout` or `clopos_unavailable` if no whole answer came.
+    started_at : float
+        Unix seconds.
+    duration_s : float
+        Seconds.
     """
-    waits = []
-    if "Retry-After" in headers:
-        with suppress(InvalidHeader):  # neither seconds nor a date: as good as left out
-            waits.append(Retry(retry_after_max=10**9).parse_retry_after(headers["Retry-After"]))
-    if status == 429:
-        with suppress(ValueError):  # left out, or not a number
-            waits.append(float(headers.get("RateLimit-Reset", "")))
-    return max((wait for wait in waits if 0 <= wait < math.inf), default=None)
+
+    method: str
+    host: str
+    status: int | None
+    headers: Mapping[str, str]
+    body: bytes | None
+    failure: str | None
+    started_at: float
+    duration_s: float
+
+    @cached_property
+    def rate_limit(self) -> RateLimit:
+        """What the headers say about the quota."""
+        return read_rate_limit(self.status, self.headers)
 
 
-class _ReadUntil(io.RawIOBase):
-    """A socket's input where one timeout covers all reads together, however slowly bytes drip in."""
+class Transport:
+    """A `requests` session for exchanges that end in time.
+
+    Parameters
+    ----------
+    connections : int
+        Exchanges that run at the same time.
+    """
+
+    def __init__(self, connections: int) -> None:
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxy variable or .netrc may redirect a call with our token
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = _Adapter(pool_connections=1, pool_maxsize=connections)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: object, deadline: Deadline
+    ) -> Answer:
+        """Send a request with a JSON body (None for none) and return what came of it."""
+        started_at, started = time.time(), time.monotonic()
+        status: int | None = None
+        content: bytes | None = None
+        failure: str | None = None
+        answer_headers: Mapping[str, str] = {}
+        timeout = Timeout(total=max(deadline.left(), 0.001), connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
+        try:
+            with self._session.request(
+                method,
+                url,
+                json=body,
+                headers=headers,
+                timeout=timeout,  # type: ignore[arg-type]  # requests takes urllib3's Timeout too
+                allow_redirects=False,
+                stream=True,  # the body is read here, with its limit
+            ) as response:
+                status, answer_headers = response.status_code, response.headers
+                content = _read(response)
+        except (requests.Timeout, ReadTimeoutError):  # from urllib3 while the body is read
+            status, failure = None, "clopos_timeout"
+        except (requests.RequestException, HTTPError):
+            # Everything between our socket and theirs: DNS, TLS, a refused or broken connection.
+            status, failure = None, "clopos_unavailable"
+        host = urlsplit(url).hostname or ""
+        duration_s = time.monotonic() - started
+        return Answer(method, host, status, answer_headers, content, failure, started_at, duration_s)
+
+
+def _read(response: requests.Response) -> bytes | None:
+    try:
+        body = response.raw.read(MAX_BODY_BYTES + 1, decode_content=True)
+    except DecodeError:  # it is not what Content-Encoding says
+        return None
+    return body if max(len(body), response.raw.tell()) <= MAX_BODY_BYTES else None
+
+
+class _TimedInput(io.RawIOBase):
+    """A socket's input. One timeout covers all reads together, however slowly the bytes drip in."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket) -> None:
         self._raw = raw
         self._sock = sock
         self._until = time.monotonic() + (sock.gettimeout() or READ_TIMEOUT_S)
+        self.ended = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        if self.ended:
+            return 0
         left = self._until - time.monotonic()
         if left <= 0:
             raise TimeoutError("the answer took longer than the read timeout")
@@ -125,29 +153,72 @@ class _ReadUntil(io.RawIOBase):
         self._raw.close()
         super().close()
 
+    def disconnect(self) -> None:
+        """End the connection, so that nobody uses it again."""
+        with suppress(OSError):  # it has ended already
+            self._sock.shutdown(SHUT_RDWR)
 
-class _Answer(RawResponse):
-    def __init__(self, sock: socket, *args: Any, **kw: Any) -> None:
-        super().__init__(sock, *args, **kw)
-        self.fp = io.BufferedReader(_ReadUntil(self.fp.detach(), sock))
+
+class _BufferedInput(io.BufferedReader):
+    """Ends the connection if bytes are left over after the answer: the next request must not read them."""
+
+    raw: _TimedInput
+
+    def close(self) -> None:
+        if not self.closed:
+            self.raw.ended = True
+            if self.peek(1):
+                self.raw.disconnect()
+        super().close()
+
+
+class _FinalResponse(HTTPResponse):
+    """An answer that is read in time, past all interim answers."""
+
+    def __init__(self, sock: socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = _BufferedInput(_TimedInput(self.fp.detach(), sock))
+
+    def begin(self) -> None:
+        """Read the head of the final answer."""
+        super().begin()
+        interim = 0
+        while 100 <= self.status < 200 and self.status != 101 and interim < MAX_INTERIM_ANSWERS:
+            interim += 1
+            self.headers = self.msg = None  # type: ignore[assignment]  # so that it begins again
+            super().begin()
+        if interim or self.status in (204, 304) or self.status < 200:
+            # What follows on this connection is not certain to belong to the next request.
+            self.will_close = True
 
 
 class _Connection(HTTPConnection):
-    """A connection that reads an answer's body at once, inside urllib3's retries."""
+    """A connection that is made in time, whatever DNS, the network or TLS do."""
 
-    response_class = _Answer
+    response_class = _FinalResponse
 
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own is of this type
-        answer = super().getresponse()
-        body = answer.read(decode_content=False)
-        return HTTPResponse(
-            io.BytesIO(body),
-            headers=answer.headers,
-            status=answer.status,
-            reason=answer.reason,
-            preload_content=False,
-            original_response=answer._original_response,
-        )
+    def connect(self) -> None:
+        """Connect within the timeout; each address of the host gets a part of it."""
+        deadline = Deadline.after(float(self.timeout or CONNECT_TIMEOUT_S))
+        self.timeout = min(ADDRESS_TIMEOUT_S, deadline.left())
+        abandoned = False
+
+        def connect() -> None:
+            super(_Connection, self).connect()
+            if abandoned:
+                self.close()
+
+        try:
+            deadline.run(connect)
+        except TimeoutError as exc:
+            abandoned = True
+            raise ConnectTimeoutError(self, "no connection within the timeout") from exc
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it can be used again: it is open, and nothing came that nobody asked for."""
+        pending = getattr(self.sock, "pending", None)  # TLS has bytes that the socket does not show
+        return super().is_connected and not (pending and pending())
 
 
 class _TlsConnection(_Connection, HTTPSConnection):
@@ -162,10 +233,10 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
-class CallAdapter(HTTPAdapter):
+class _Adapter(HTTPAdapter):
     """The transport adapter that puts the classes above to work."""
 
-    def init_poolmanager(self, *args: Any, **kw: Any) -> None:
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pool manager; `requests` calls this once."""
-        super().init_poolmanager(*args, **kw)
+        super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}

@@ -57,5 +57,5 @@ class FaultScripts:
             return None
         # The draw depends on the order and its number of draws, not on how workers interleave.
         self._draws[order_id] += 1
-        chance = random.Random(f"{self._seed}/{order_id}/{self._draws[order_id]}")  # noqa: S311
+        chance = random.Random(f"{self._seed}/{order_id}/{self._draws[order_id]}")
         return chance.choice(self._faults) if chance.random() < self._probability else None

@@ -183,6 +183,10 @@ def environment(clopos, token, secret, monkeypatch):
     monkeypatch.setenv("CLOPOS_BASE_URL", clopos.url)
     monkeypatch.setenv("TOKEN_SECRET_ARN", secret(token))
     monkeypatch.setenv("TOKEN_REFRESH_FUNCTION", "")
+    monkeypatch.setenv("EVENT_BUS_NAME", "")
+    monkeypatch.setenv("QUEUE_WORKERS", "2")
+    monkeypatch.setenv("API_RESERVE", "30")
+    monkeypatch.setenv("CANCELLATION_TYPES", "order.cancelled,order.canceled")
     return monkeypatch.setenv
 
 
@@ -219,7 +223,7 @@ def refreshable(stack, environment):
 @pytest.fixture
 def function(environment, monkeypatch):
     """Return a handler's module, imported anew for this test, as a cold start does it."""
-    monkeypatch.setattr(cancellation.clopos, "BACKOFF_FACTOR_S", 0)  # no test waits between two attempts
+    monkeypatch.setattr(cancellation.clopos, "BACKOFF_S", 0)  # no test waits between two attempts
     monkeypatch.setattr(cancellation.clopos, "BACKOFF_JITTER_S", 0)
     started: dict[str, ModuleType] = {}
 
@@ -376,9 +380,10 @@ def run_batch(invoke, output, aws_calls, on_queue, on_dead_letter_queue) -> Call
         calls_before = len(aws_calls)
         result = invoke("queue_worker", {"Records": records}, remaining_s=remaining_s)
         hidden = {
-            parameters["ReceiptHandle"]: parameters["VisibilityTimeout"]
+            entry["ReceiptHandle"]: entry["VisibilityTimeout"]
             for operation, parameters in aws_calls[calls_before:]
-            if operation == "ChangeMessageVisibility"
+            if operation == "ChangeMessageVisibilityBatch"
+            for entry in parameters["Entries"]
         }
         failed = [failure["itemIdentifier"] for failure in result["batchItemFailures"]]
         for message_id in set(ids) - set(failed):

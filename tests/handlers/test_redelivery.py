@@ -1,8 +1,8 @@
 """What becomes of a message that was not done: it comes back later, or goes to the dead-letter queue."""
 
 import pytest
-
 from cancellation.redelivery import SQS_MAX_VISIBILITY_S
+
 from local.simulator import Fault
 
 # -- a message that goes back

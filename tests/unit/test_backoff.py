@@ -5,10 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from cancellation.redelivery import BACKOFF_CAP_S, BACKOFF_FLOOR_S, SQS_MAX_VISIBILITY_S, delay_s
 from hypothesis import given
 from hypothesis import strategies as st
-
-from cancellation.redelivery import BACKOFF_CAP_S, BACKOFF_FLOOR_S, SQS_MAX_VISIBILITY_S, delay_s
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 SIX_HOURS_S = 6 * 60 * 60

@@ -1,0 +1,182 @@
+"""How a message of the queue ends when its order was not cancelled: deferred, or in the dead-letter queue."""
+
+import json
+import math
+import random
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cancellation.aws import AWS_ERRORS, call, client
+from cancellation.deadline import Deadline
+from cancellation.errors import CancelError, printable
+from cancellation.telemetry import logger
+
+# Back-off: a random time in the last third of 2, 4, 8 ... s, 300 s at most.
+# The cap is how long a message sleeps at most after the cause has gone: five minutes.
+# It also says how many receives a weekend of refused access (60 h) costs: with 250 s on average 216,000 s are
+# 864 (standard deviation 4), and the ramp 9 more. template.yaml allows 1,000.
+BACKOFF_BASE_S = 2
+BACKOFF_CAP_S = 300
+# In an outage of Clopos a worker keeps its messages for as long as it can (outage.py). Then they only have to
+# make room for others, and be there when Clopos is back.
+OUTAGE_DELAY_S = (60, 90)
+# SQS API reference, ChangeMessageVisibility: 12 hours, counted from the receive; less what has passed since.
+MAX_DELAY_S = 12 * 60 * 60 - 30 * 60
+MAX_ATTRIBUTES = 10  # SQS developer guide, message metadata
+MAX_MESSAGE_BYTES = 2**20  # SQS quotas (2025), attributes included
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message of the queue, as Lambda hands it over.
+
+    Attributes
+    ----------
+    message_id, receipt_handle, body : str
+        As SQS has them.
+    receive_count : int
+        How often SQS has delivered it, this time included.
+    sent_at : float
+        Unix seconds.
+    attributes : mapping
+        Its own attributes, in Lambda's form.
+    trace_header : str or None
+        X-Ray's header of whoever sent it.
+    """
+
+    message_id: str
+    receipt_handle: str
+    body: str
+    receive_count: int = 1
+    sent_at: float = math.inf
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    trace_header: str | None = None
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Message":
+        """Return the message of one record of an event."""
+        system = record["attributes"]
+        return cls(
+            message_id=record["messageId"],
+            receipt_handle=record["receiptHandle"],
+            body=record["body"],
+            receive_count=int(system["ApproximateReceiveCount"]),
+            sent_at=int(system.get("SentTimestamp", 0)) / 1000 or math.inf,
+            attributes=record.get("messageAttributes") or {},
+            trace_header=system.get("AWSTraceHeader"),
+        )
+
+    def text_of(self, attribute: str) -> str | None:
+        """Return an attribute if it is there and is text."""
+        value = self.attributes.get(attribute, {}).get("stringValue")
+        return printable(value) if isinstance(value, str) else None
+
+
+def text_attribute(text: str) -> dict[str, str]:
+    """Return `text` as an attribute of an SQS message."""
+    return {"DataType": "String", "StringValue": printable(text)}
+
+
+def backoff_s(
+    receive_count: int, asked_s: float | None, uniform: Callable[[float, float], float] = random.uniform
+) -> int:
+    """Return the seconds for which a deferred message stays hidden.
+
+    Parameters
+    ----------
+    receive_count : int
+        How often SQS has delivered it, this time included.
+    asked_s : float or None
+        The seconds that Clopos asked for: the least that is waited.
+    uniform : callable
+        The source of randomness.
+    """
+    ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S ** min(receive_count, 20))
+    return min(MAX_DELAY_S, max(math.ceil(asked_s or 0), round(uniform(ceiling * 2 / 3, ceiling)), 1))
+
+
+class Settling:
+    """Defers messages, and moves those that no retry can help to the dead-letter queue.
+
+    Parameters
+    ----------
+    queue_url, dead_letter_queue_url : str
+        Where the messages come from, and where they go.
+    """
+
+    def __init__(self, queue_url: str, dead_letter_queue_url: str) -> None:
+        self._queue_url = queue_url
+        self._dead_letter_queue_url = dead_letter_queue_url
+        self._sqs = client("sqs")
+
+    def defer(self, delays_s: Mapping[str, int], deadline: Deadline) -> None:
+        """Hide messages, given by their receipt handles, for so many seconds; all with one call."""
+        entries = [
+            {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": delay_s}
+            for number, (handle, delay_s) in enumerate(delays_s.items())
+        ]
+        problem: Any = None
+        try:
+            answer = call(
+                self._sqs.change_message_visibility_batch, deadline, QueueUrl=self._queue_url, Entries=entries
+            )
+            problem = [failed.get("Code") for failed in answer.get("Failed", [])]
+        except AWS_ERRORS as exc:  # refused, not reachable, or not in time
+            problem = type(exc).__name__
+        if problem:
+            # They come back all the same, when the queue's own visibility timeout ends.
+            logger.warning("visibility not changed", error=problem)
+
+    def dead_letter(self, message: Message, error: CancelError, deadline: Deadline) -> bool:
+        """Copy a message to the dead-letter queue with its reasons, and return whether that worked."""
+        try:
+            trace = message.trace_header
+            call(
+                self._sqs.send_message,
+                deadline,
+                QueueUrl=self._dead_letter_queue_url,
+                MessageBody=message.body,
+                MessageAttributes=_attributes(message, error),
+                MessageSystemAttributes={"AWSTraceHeader": text_attribute(trace)} if trace else {},
+            )
+        except Exception as exc:  # noqa: BLE001 - AWS_ERRORS, or attributes that we do not understand
+            # It stays on its queue, and SQS's own redrive moves it in the end.
+            logger.error(
+                "message not moved to the dead-letter queue",
+                message_id=message.message_id,
+                error=type(exc).__name__,
+            )
+            return False
+        return True
+
+
+def _attributes(message: Message, error: CancelError) -> dict[str, Any]:
+    """Return the attributes of the copy: the reasons, then the message's own, as many as SQS takes."""
+    reasons = {
+        "ErrorCode": error.code,
+        "ErrorMessage": error.message,
+        "OriginalMessageId": message.message_id,
+    }
+    wanted: dict[str, Any] = {name: text_attribute(text) for name, text in reasons.items()}
+    for name, sent in message.attributes.items():
+        value: dict[str, Any] = {"StringValue": sent.get("stringValue")}
+        if sent.get("binaryValue") is not None:
+            value = {"BinaryValue": b64decode(sent["binaryValue"])}
+        wanted.setdefault(name, {"DataType": sent["dataType"], **value})
+    kept: dict[str, Any] = {}
+    room = MAX_MESSAGE_BYTES - len(message.body.encode())
+    for name, attribute in wanted.items():
+        size = len(name.encode()) + sum(
+            len(part if isinstance(part, bytes) else str(part).encode()) for part in attribute.values()
+        )
+        if size <= room and len(kept) < MAX_ATTRIBUTES:
+            kept[name] = attribute
+            room -= size
+    return kept
+
+
+def order_message(order_id: str, venue_id: int | None) -> str:
+    """Return the body of a message that asks to cancel an order."""
+    return json.dumps({"order_id": order_id, "venue_id": venue_id})

@@ -1,0 +1,111 @@
+"""The signing secrets of the webhook, and the check of a signature (Standard Webhooks)."""
+
+import re
+from collections.abc import Mapping
+
+from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError
+
+from cancellation.aws import CACHE_S, Secret, SecretUnreadable
+from cancellation.deadline import Deadline
+from cancellation.errors import CancelError
+
+# A signature that fits none of the secrets we know may be made with one that was rotated in just now. Forged
+# ones must not cost a look into Secrets Manager each.
+REREAD_S = 5
+# While Secrets Manager cannot be reached, the secrets that we know stay good for this long.
+MAX_STALE_S = 900
+# The headers of the scheme, under either of its names.
+HEADERS = ("id", "timestamp", "signature")
+PREFIXES = ("webhook-", "svix-")
+
+_SIGNATURE = re.compile("v1,[A-Za-z0-9+/]+={0,2}")
+
+
+class WebhookSecrets:
+    """The current secret and the previous one; while a secret is rotated, both are good.
+
+    Parameters
+    ----------
+    arn : str
+        ARN of the secret.
+    """
+
+    def __init__(self, arn: str) -> None:
+        self._secrets = {
+            "current": Secret(arn, "AWSCURRENT", MAX_STALE_S),
+            "previous": Secret(arn, "AWSPREVIOUS", MAX_STALE_S),
+        }
+
+    def verify(self, body: str, headers: Mapping[str, str], deadline: Deadline) -> str:
+        """Check a webhook's signature and return which secret it was made with: `current` or `previous`.
+
+        Parameters
+        ----------
+        body : str
+            The body that was signed.
+        headers : mapping
+            The request's headers; the mapping ignores case.
+        deadline : Deadline
+            For reading the secrets.
+
+        Raises
+        ------
+        CancelError
+            `unauthenticated`, or `service_unavailable` if there is no current secret to check with.
+        """
+        signed = signature_headers(headers)
+        usable: dict[str, Webhook] = {}
+        for max_age_s in (CACHE_S, REREAD_S):
+            usable = self._usable(deadline, max_age_s)
+            for name, webhook in usable.items():
+                try:
+                    webhook.verify(body, signed, json_parse=False)
+                    return name
+                except WebhookVerificationError as exc:
+                    if "timestamp too" in str(exc):
+                        raise CancelError(
+                            "unauthenticated", "the timestamp is more than five minutes off; check the clock"
+                        ) from exc
+        if "current" not in usable:
+            raise CancelError("service_unavailable", "the webhook secret is empty or not base64")
+        raise CancelError("unauthenticated", "the webhook cannot be authenticated")
+
+    def _usable(self, deadline: Deadline, max_age_s: float) -> dict[str, Webhook]:
+        """Return what checks signatures, by the name of the secret; without secrets that cannot check any."""
+        usable = {}
+        for name, secret in self._secrets.items():
+            try:
+                value = secret.get(deadline, max_age_s)
+                usable[name] = Webhook((value or "").strip())
+            except SecretUnreadable as exc:
+                if name == "current":
+                    raise CancelError("service_unavailable", "the webhook secret cannot be read") from exc
+            except (EmptyWebhookSecretError, ValueError):  # empty, or not base64: nobody signs with that
+                pass
+        return usable
+
+
+def signature_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the three headers of the scheme as the package wants them, without what is no signature.
+
+    Raises
+    ------
+    CancelError
+        `unauthenticated`, if one is missing or malformed.
+    """
+    prefix = next((prefix for prefix in PREFIXES if headers.get(prefix + "signature")), PREFIXES[0])
+    signed = {name: (headers.get(prefix + name) or "").strip() for name in HEADERS}
+    for name, value in signed.items():
+        if not value:
+            raise CancelError("unauthenticated", f"the header {prefix}{name} is missing")
+    if not re.fullmatch("[0-9]{1,12}", signed["timestamp"]):
+        raise CancelError("unauthenticated", f"{prefix}timestamp: must be Unix seconds")
+    signatures = [entry for entry in signed["signature"].split() if _SIGNATURE.fullmatch(entry)]
+    # A length that base64 cannot have would stop the package at that entry, before a good one.
+    signatures = [entry for entry in signatures if len(entry.partition(",")[2]) % 4 == 0]
+    if not signatures:
+        raise CancelError("unauthenticated", f"{prefix}signature: must have the form v1,<base64>")
+    return {f"webhook-{name}": value for name, value in signed.items()} | {
+        "webhook-signature": " ".join(signatures)
+    }

@@ -1,0 +1,169 @@
+"""What the page's buttons do, and the words that say what came of it."""
+
+import contextlib
+import itertools
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+from requests.auth import AuthBase
+
+from local.page.dead_letters import DeadLetters
+from local.simulator import AnyFault, Fault
+from local.stack import LocalStack, SigV4
+
+Json = dict[str, Any]
+
+PATIENCE_S = 30  # API Gateway gives up after 29 s
+NORMALLY = "normally"
+ANSWERS: dict[str, AnyFault | None] = {
+    NORMALLY: None,
+    "503": "unavailable",
+    "429": "rate_limited",
+    "HTML": "html",
+    "not at all": Fault(delay=PATIENCE_S, name="silence"),
+}
+MISSING_ORDER = 404404  # so far above the others that nobody adds an order with this number by accident
+
+
+class Controls:
+    """The buttons of the page, shared by all browsers that show it. Each method blocks until it is done.
+
+    Parameters
+    ----------
+    stack : LocalStack
+        A running one.
+    dead_letters : DeadLetters
+        Of that stack.
+
+    Attributes
+    ----------
+    answer : str
+        How Clopos answers every PUT: one of `ANSWERS`.
+    """
+
+    def __init__(self, stack: LocalStack, dead_letters: DeadLetters) -> None:
+        self._stack = stack
+        self._dead_letters = dead_letters
+        self._sqs = stack.client("sqs")
+        self._said = "Ready"
+        self._under_way: dict[int, Json] = {}
+        self._ids = itertools.count(1)
+        self._numbering = threading.Lock()
+        self.answer = NORMALLY
+
+    def status(self) -> str:
+        """Return what is under way, or else what came of the last press of a button."""
+        if not (under_way := self.under_way()):
+            return self._said
+        more = f" (and {len(under_way) - 1} more)" if len(under_way) > 1 else ""
+        return f"{under_way[0]['call']}: waiting for the answer{more}"
+
+    def under_way(self) -> list[Json]:
+        """Return the calls that wait for their answers (`at`, `source`, `order_id`, `call`), newest first."""
+        return list(reversed(self._under_way.values()))
+
+    def say(self, text: str) -> None:
+        """Make this the status."""
+        self._said = text
+
+    def cancel_by_api(self) -> None:
+        """Cancel a new order through the API."""
+        order_id = self._new_order()
+        self._call("api", order_id, "PUT", f"/orders/{order_id}", {"status": "IGNORE"}, SigV4())
+
+    def cancel_by_webhook(self) -> None:
+        """Cancel a new order through the webhook, signed with the secret that is stored now."""
+        try:
+            signature = self._stack.webhooks()
+        except ValueError:  # somebody has stored something else; the text of the error could quote it
+            self.say("The webhook secret is not base64, so nothing can be signed with it")
+            return
+        order_id = self._new_order()
+        body = {"type": "order.cancelled", "data": {"order_id": order_id}}
+        self._call("webhook", order_id, "POST", "/webhooks/cancellations", body, signature)
+
+    def cancel_by_queue(self) -> None:
+        """Cancel a new order through the queue."""
+        self._send(self._new_order())
+
+    def cancel_received(self) -> None:
+        """Cancel an order that the restaurant has accepted, through the queue."""
+        self._send(self._new_order(status="RECEIVED"))
+
+    def cancel_missing(self) -> None:
+        """Cancel an order that does not exist, through the queue."""
+        self._send(MISSING_ORDER)
+
+    def answer_with(self, answer: str) -> None:
+        """Let Clopos answer every PUT in one of the ways of `ANSWERS` from now on."""
+        fault = ANSWERS[answer]
+        self._stack.clopos.heal()
+        if fault is not None:
+            self._stack.clopos.fail_all(fault)
+        self.answer = answer
+        self.say(f"Clopos now answers {answer}")
+
+    def revoke_tokens(self) -> None:
+        """Let Clopos reject every token that it has issued."""
+        self._stack.clopos.revoke_tokens()
+        self.say("Clopos now rejects every token that it has issued")
+
+    def redrive(self) -> None:
+        """Send all dead letters back to the queue."""
+        self.say(f"{_dead_letters(self._dead_letters.redrive())} sent back to the queue")
+
+    def delete_dead_letters(self) -> None:
+        """Delete all dead letters."""
+        self.say(f"{_dead_letters(self._dead_letters.delete())} deleted")
+
+    def _new_order(self, status: str = "PENDING") -> int:
+        with self._numbering:  # two clicks are two orders
+            numbers = [int(number) for number in self._stack.clopos.statuses() if number.isdecimal()]
+            order_id = max((number for number in numbers if number < MISSING_ORDER), default=0) + 1
+            self._stack.clopos.add_order(order_id, status=status)
+        return order_id
+
+    def _send(self, order_id: int) -> None:
+        body = json.dumps({"order_id": order_id})
+        self._sqs.send_message(QueueUrl=self._stack.outputs["QueueUrl"], MessageBody=body)
+        self.say(f"SendMessage {body}: sent")
+
+    def _call(self, source: str, order_id: int, method: str, path: str, body: Json, auth: AuthBase) -> None:
+        """Call the API in a session of its own: several calls may wait for their answers at the same time."""
+        call = f"{method} {path}"
+        with (
+            self._shown({"source": source, "order_id": order_id, "call": call}),
+            requests.Session() as session,
+        ):
+            session.trust_env = False  # neither a proxy nor a .netrc
+            try:
+                answer = session.request(
+                    method,
+                    self._stack.outputs["ApiUrl"] + path,
+                    data=json.dumps(body),
+                    headers={"Content-Type": "application/json"},
+                    auth=auth,
+                    timeout=PATIENCE_S,
+                )
+            except requests.RequestException as error:  # the stack is ending, or an answer takes too long
+                self.say(f"{call}: no answer ({type(error).__name__})")
+                return
+            took_s = answer.elapsed.total_seconds()
+            self.say(f"{call}: {answer.status_code} {answer.reason} in {took_s:.2f} s")
+
+    @contextlib.contextmanager
+    def _shown(self, call: Json) -> Iterator[None]:
+        number = next(self._ids)
+        self._under_way[number] = {**call, "at": time.time()}
+        try:
+            yield
+        finally:
+            del self._under_way[number]
+
+
+def _dead_letters(number: int) -> str:
+    return f"{number} dead letter{'' if number == 1 else 's'}"

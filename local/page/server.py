@@ -1,0 +1,78 @@
+"""Serves the page, and the API's description next to it, on a port of this machine."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import uvicorn
+from aws_lambda_powertools.event_handler.openapi import swagger_ui
+from fastapi import FastAPI
+from nicegui import ui
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import FileResponse
+from starlette.staticfiles import StaticFiles
+
+from local.page.controls import Controls
+from local.page.view import View
+from local.page.watch import Watch
+from local.stack import HOST, ROOT, LocalStack
+from local.xray import Traces
+
+HERE = Path(__file__).parent
+SHUTDOWN_S = 1  # how long an open browser may delay the end
+
+
+@contextlib.contextmanager
+def serve(stack: LocalStack, traces: Traces, port: int = 0) -> Iterator[str]:
+    """Serve the page on a port (0: any free one) in a thread of its own, and yield its address.
+
+    NiceGUI keeps its pages for as long as a process lives, so a process can do this once.
+    """
+    watch = Watch(stack, traces)
+    controls = Controls(stack, watch.dead_letters)
+    app = FastAPI(openapi_url=None)
+    # The page has buttons and no password: a site whose name leads here must not get to press them.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    with ThreadPoolExecutor(1) as watching, socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen()  # who calls before the server is up waits for it
+
+        @ui.page("/")
+        def show() -> None:
+            View(watch, controls, watching)
+
+        _serve_api_reference(app)
+        ui.run_with(
+            app,
+            title="clopos-cancel on this machine",
+            language="en-US",
+            dark=None,  # as the browser prefers
+            tailwind=False,
+            show_welcome_message=False,
+        )
+        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=SHUTDOWN_S)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        try:
+            yield f"http://{HOST}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _serve_api_reference(app: FastAPI) -> None:
+    """Serve docs/openapi.json at /api, rendered by the Swagger UI that comes with Powertools."""
+    app.mount("/swagger-ui", StaticFiles(directory=Path(swagger_ui.__file__).parent))
+
+    @app.get("/openapi.json")
+    def description() -> FileResponse:
+        return FileResponse(ROOT / "docs" / "openapi.json")
+
+    @app.get("/api")
+    def show() -> FileResponse:
+        return FileResponse(HERE / "api.html")

@@ -1,0 +1,112 @@
+"""What there is to see of a running local stack."""
+
+import itertools
+import time
+from collections import Counter, deque
+from operator import itemgetter
+from typing import Any
+
+from local.alarms import alarm_states
+from local.page.dead_letters import DeadLetters
+from local.page.logs import NewLogLines
+from local.page.metrics import measure
+from local.page.outcomes import Outcomes
+from local.page.trace import trace_of
+from local.stack import LocalStack, built_template
+from local.xray import Traces
+
+Json = dict[str, Any]
+
+KEPT_RECORDS = 2000  # log lines and metrics, of about 500 orders
+SHOWN_RESULTS = 10
+SHOWN_ORDERS = 30
+LOG_GROUPS = ("ApiLogGroup", "QueueLogGroup", "WebhookLogGroup", "TokenRefreshLogGroup")
+COUNTS = {"ready": "ApproximateNumberOfMessages", "hidden": "ApproximateNumberOfMessagesNotVisible"}
+# The statuses that are counted even if no order has one of them, so that no number appears out of nowhere.
+STATUSES = ("PENDING", "RECEIVED", "IGNORE")
+
+
+class Watch:
+    """Gathers what the page shows. Its methods block, and belong on one thread.
+
+    Parameters
+    ----------
+    stack : LocalStack
+        A running one.
+    traces : Traces
+        The daemon that the stack's functions send their segments to.
+    """
+
+    def __init__(self, stack: LocalStack, traces: Traces) -> None:
+        self._stack = stack
+        self._traces = traces
+        self.has_simulator = hasattr(stack, "clopos")  # else the orders are at another Clopos
+        self._template = built_template()
+        # Made here, for boto3 makes clients in one thread at a time.
+        self._sqs = stack.client("sqs")
+        self.dead_letters = DeadLetters(
+            self._sqs, stack.outputs["DeadLetterQueueUrl"], stack.outputs["QueueUrl"]
+        )
+        self._outcomes = Outcomes(stack.client("events"), self._sqs)
+        self._log_lines = NewLogLines(stack.client("logs"), [stack.physical_id(name) for name in LOG_GROUPS])
+        self._records: deque[Json] = deque(maxlen=KEPT_RECORDS)  # oldest first
+        self._orders: dict[str, str] = {}  # the one that changed last is at the end
+        self._statuses = dict.fromkeys(STATUSES, 0)
+
+    def snapshot(self) -> Json:
+        """Return all that the page shows, and nothing secret."""
+        self._records.extend(self._log_lines)
+        now = time.time()
+        queue = self._count("QueueUrl") | {"dead": self._count("DeadLetterQueueUrl")["ready"]}
+        if self.has_simulator:
+            self._follow(self._stack.clopos.statuses())
+        results = sorted(filter(_is_result, self._records), key=itemgetter("at"), reverse=True)
+        metrics = measure(self._template, self._records, queue, now)
+        return {
+            "queue": queue,
+            "statuses": dict(self._statuses) if self.has_simulator else {},
+            "results": [_shown(result) for result in results[:SHOWN_RESULTS]],
+            "dead_letters": self.dead_letters.peek() if queue["dead"] else [],
+            "outcomes": self._outcomes.latest(),
+            "alarms": alarm_states(self._template, metrics, now),
+            "orders": list(itertools.islice(reversed(self._orders.items()), SHOWN_ORDERS)),
+        }
+
+    def trace(self, result_id: str) -> list[Json]:
+        """Return the bars of a result's trace, see `trace_of`; none if the result is no longer known."""
+        for record in self._records:
+            if record["id"] == result_id:
+                return trace_of(record, self._traces)
+        return []
+
+    def _count(self, queue: str) -> Json:
+        counts = self._sqs.get_queue_attributes(
+            QueueUrl=self._stack.outputs[queue], AttributeNames=list(COUNTS.values())
+        )["Attributes"]
+        return {key: int(counts[name]) for key, name in COUNTS.items()}
+
+    def _follow(self, statuses: dict[str, str]) -> None:
+        for order_id in self._orders.keys() - statuses.keys():
+            del self._orders[order_id]
+        for order_id, status in statuses.items():
+            if self._orders.get(order_id) != status:
+                self._orders.pop(order_id, None)
+                self._orders[order_id] = status
+        self._statuses = dict.fromkeys(self._statuses, 0) | Counter(statuses.values())
+
+
+def _is_result(record: Json) -> bool:
+    return "outcome" in record or record.get("message", "").startswith("webhook ")
+
+
+def _shown(result: Json) -> Json:
+    return {
+        "id": result["id"],
+        "at": result["at"],
+        "source": result.get("source", "webhook"),
+        "order_id": result.get("order_id"),
+        "outcome": result.get("outcome") or result["message"].removeprefix("webhook "),
+        "error": result.get("result", result).get("error"),
+        "attempts": result.get("attempts"),
+        "duration_ms": result.get("duration_ms"),
+    }

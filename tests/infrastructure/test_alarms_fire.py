@@ -149,13 +149,13 @@ def test_a_message_that_cannot_be_done(alarm, measure, stack, deployed_queues, c
     alarm("DeadLetterAlarm", cause)
 
 
-def test_a_message_that_waits_too_long(alarm, measure, stack):
+def test_a_message_that_is_not_read(alarm, measure, stack):
     def cause(described):
         name = stack.outputs["QueueUrl"].split("/")[-1]
         assert described["Dimensions"] == [{"Name": "QueueName", "Value": name}]
         measure(described, described["Threshold"] + 1)  # a quarter of an hour is too long for a test
 
-    alarm("OldestMessageAlarm", cause)
+    alarm("UnreadOrdersAlarm", cause)
 
 
 def test_the_api_answers_5xx(alarm, measure, stack, clopos):

@@ -21,9 +21,10 @@ MARGIN_S = 2  # for storing the token and writing the log
 # Two: while Clopos's /auth fails, nobody gets more than two calls of it in `HOLD_S` seconds out of us.
 MAX_ATTEMPTS = 2
 HOLD_S = 10
+MAX_HOLD_S = 900  # whatever Clopos asks for; the schedule asks again anyway
 # Secrets Manager keeps about a hundred versions of a secret and removes none that is younger than a day. It
 # advises against storing more often than this (Secrets Manager, quotas).
-MIN_VERSION_AGE_S = 600
+MIN_INTERVAL_S = 600
 
 _TEXT = {"type": "string", "minLength": 1}
 _check_credentials = fastjsonschema.compile(
@@ -44,18 +45,21 @@ class NoCredentials(CancelError):
     """The operator has not filled in the credentials yet."""
 
 
-class LastFailure:
-    """The last failed refresh, for those who ask again at once: one environment serves them all."""
+class Recent:
+    """What happened lately, for those who ask again at once: one environment serves them all."""
 
-    error: CancelError | None = None
-    until = -math.inf  # Unix seconds
+    error: CancelError | None = None  # why the last refresh failed
+    error_until = -math.inf  # Unix seconds
+    credentials: dict[str, str] | None = None  # with which it failed
+    stored_for_worker_at = -math.inf  # Unix seconds
 
-    def remember(self, error: CancelError) -> None:
+    def remember_error(self, error: CancelError) -> None:
         """Answer with this error for as long as Clopos asked for, a few seconds at least."""
-        self.error, self.until = error, time.time() + min(max(HOLD_S, error.retry_after_s or 0), 60)
+        error.retry_after_s = min(max(HOLD_S, error.retry_after_s or 0), MAX_HOLD_S)
+        self.error, self.error_until = error, time.time() + error.retry_after_s
 
 
-last_failure = LastFailure()
+recent = Recent()
 
 
 @logger.inject_lambda_context
@@ -67,8 +71,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Parameters
     ----------
     event : dict
-        From a worker: `refused`, the fingerprint of the token that it cannot use. The schedule's event, or
-        any other, always fetches a new token.
+        From a worker: `refused`, the fingerprint of the token that it cannot use, and `has_worked`, whether
+        it could use it before. The schedule's event, or any other, always fetches a new token.
 
     Returns
     -------
@@ -84,7 +88,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     refused = event.get("refused")
     deadline = Deadline.of(context, margin_s=MARGIN_S)
     try:
-        answer = refresh_for_worker(refused, deadline) if refused else refresh(deadline)
+        has_worked = event.get("has_worked") is True
+        answer = refresh_for_worker(refused, has_worked, deadline) if refused else refresh(deadline)
     except NoCredentials as exc:  # before the operator's first step this is no failure
         metrics.add_metric("TokenRefreshed", MetricUnit.Count, 0)
         logger.warning("token not refreshed", result=exc.envelope(context.aws_request_id))
@@ -101,11 +106,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return answer
 
 
-def refresh_for_worker(refused: str, deadline: Deadline) -> dict[str, Any]:
+def refresh_for_worker(refused: str, has_worked: bool, deadline: Deadline) -> dict[str, Any]:
     """Store a new token if it is of use to somebody whose token was rejected.
 
-    A token that Clopos keeps rejecting must not fill the secret with versions. So a version that is only some
-    minutes old is replaced if Clopos rejects it elsewhere as well, and by a token that Clopos accepts.
+    A token that Clopos keeps rejecting must not fill the secret with versions. So one that has never worked,
+    soon after another was replaced, is only replaced if Clopos rejects it elsewhere as well and accepts the
+    new one.
     """
     value = read(token_secret, deadline)
     try:
@@ -114,13 +120,15 @@ def refresh_for_worker(refused: str, deadline: Deadline) -> dict[str, Any]:
         return refresh(deadline)
     if fingerprint(stored.value) != refused and not stored.expired():
         return {"success": True, "refreshed": False}  # another worker's request came first
-    if last_failure.error and time.time() < last_failure.until:
-        last_failure.error.retry_after_s = last_failure.until - time.time()
-        raise last_failure.error
-    is_young = time.time() - token_secret.created_at < MIN_VERSION_AGE_S
-    if is_young and not stored.expired() and clopos.accepts(stored.value, deadline):
+    if recent.error and time.time() < recent.error_until and recent.credentials == read_credentials(deadline):
+        recent.error.retry_after_s = recent.error_until - time.time()
+        raise recent.error
+    is_suspect = not has_worked and time.time() - recent.stored_for_worker_at < MIN_INTERVAL_S
+    if is_suspect and not stored.expired() and clopos.accepts(stored.value, deadline):
         return {"success": True, "refreshed": False, "accepted": True}
-    return refresh(deadline, only_if_accepted=is_young)
+    answer = refresh(deadline, only_if_accepted=is_suspect)
+    recent.stored_for_worker_at = time.time()
+    return answer
 
 
 def refresh(deadline: Deadline, *, only_if_accepted: bool = False) -> dict[str, Any]:
@@ -131,9 +139,10 @@ def refresh(deadline: Deadline, *, only_if_accepted: bool = False) -> dict[str, 
         if only_if_accepted and not clopos.accepts(token, deadline):
             raise CancelError("clopos_access_denied", "Clopos rejects even a new token")
     except CancelError as exc:
-        last_failure.remember(exc)
+        recent.remember_error(exc)
+        recent.credentials = credentials
         raise
-    last_failure.error = None
+    recent.error = None
     try:
         call(
             secretsmanager.put_secret_value,
@@ -159,10 +168,14 @@ def read_credentials(deadline: Deadline) -> dict[str, str]:
         missing = [
             name for name in CREDENTIALS if not (isinstance(credentials, dict) and credentials.get(name))
         ]
-        wrong = f"needs {', '.join(missing)}" if missing else f"has a wrong {'.'.join(exc.path[1:])}"
+        wrong = (
+            f"needs {', '.join(missing)}: fill it in" if missing else f"has a wrong {'.'.join(exc.path[1:])}"
+        )
         raise CancelError("clopos_access_denied", f"the credentials secret {wrong}") from None
     except ValueError:  # json.loads; its text quotes the secret
-        raise CancelError("clopos_access_denied", "the credentials secret is not JSON") from None
+        raise CancelError(
+            "clopos_access_denied", "the credentials secret is not JSON: fill it in again"
+        ) from None
     return credentials
 
 

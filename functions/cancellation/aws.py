@@ -67,7 +67,6 @@ class Secret:
         self._reading = threading.Lock()  # the threads of a first batch read it once, not once each
         self._value: str | None = None
         self._read_at = self._failed_at = -math.inf
-        self.created_at = -math.inf  # Unix seconds
 
     def get(self, deadline: Deadline, max_age_s: float = CACHE_S) -> str | None:
         """Return the value, read at most `max_age_s` seconds ago; None if there is none.
@@ -98,5 +97,4 @@ class Secret:
                 return
             answer = {}  # it has no value yet, or no previous one
         self._value = answer.get("SecretString")  # None if it is binary
-        self.created_at = answer["CreatedDate"].timestamp() if "CreatedDate" in answer else -math.inf
         self._read_at, self._failed_at = time.time(), -math.inf

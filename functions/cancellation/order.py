@@ -108,7 +108,9 @@ def _cancel(
     outcome.token_seconds_left = token.seconds_left()
     while True:
         try:
-            return clopos.cancel(order, token.value, deadline, outcome.attempts)
+            data = clopos.cancel(order, token.value, deadline, outcome.attempts)
+            tokens.note_accepted(token)
+            return data
         except TokenRefused as refused:
             if is_new:
                 raise

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from cancellation.aws import AWS_ERRORS, CACHE_S, Secret, SecretUnreadable, client
 from cancellation.deadline import Deadline
-from cancellation.errors import ERROR_KINDS, CancelError
+from cancellation.errors import ERROR_KINDS, OUTAGE_ERRORS, CancelError
 from cancellation.telemetry import logger
 
 # One refresh runs at a time. Whoever meets another's looks into the secret now and then, and asks again.
@@ -23,6 +23,10 @@ POLL_S = 1.0
 REFRESH_CONFIG = Config(
     connect_timeout=1, read_timeout=16, retries={"mode": "standard", "total_max_attempts": 1}
 )
+
+# Errors of `/auth` that may have passed when it is asked again.
+PASSING_ERRORS = OUTAGE_ERRORS | {"rate_limited", "clopos_bad_response"}
+TOO_LATE = "the token refresh under way did not end in time"
 
 # What a header takes. Anything else was pasted by mistake, and `requests` would repeat it in its error.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -89,6 +93,7 @@ class Tokens:
         self._refresh_function = refresh_function
         self._lambda: Any = None
         self._renewing = threading.Lock()
+        self._accepted = ""  # the last token that Clopos is known to have accepted
 
     def get(self, deadline: Deadline) -> Token:
         """Return a token that has not expired.
@@ -100,6 +105,10 @@ class Tokens:
         """
         token = self._read(deadline)
         return self.renew(token, deadline)[0] if token.expired() else token
+
+    def note_accepted(self, token: Token) -> None:
+        """Remember that Clopos has accepted a token."""
+        self._accepted = token.value
 
     def renew(self, refused: Token, deadline: Deadline) -> tuple[Token, bool]:
         """Return a token other than the one that expired or that Clopos rejected.
@@ -121,21 +130,28 @@ class Tokens:
             Why there is none.
         """
         if not self._renewing.acquire(timeout=deadline.left()):
-            raise CancelError("token_unavailable", "the token refresh under way did not end in time")
+            raise CancelError("token_unavailable", TOO_LATE)
         try:
-            # First without asking: another thread may have been here while this one waited.
             token = self._read(deadline)
-            while not _is_newer(token, refused):
+            if _is_newer(token, refused):  # another thread was here while this one waited
+                return token, False
+            problem, ask_at = CancelError("token_unavailable", TOO_LATE), 0.0
+            while True:
                 token = self._read(deadline, max_age_s=0)
                 if _is_newer(token, refused):
-                    break
-                answer = self._request_refresh(refused, deadline)
+                    return token, False
+                answer = self._request_refresh(refused, deadline) if time.monotonic() >= ask_at else None
                 if answer is not None:
-                    return self._after_refresh(answer, refused, deadline)
+                    try:
+                        return self._after_refresh(answer, refused, deadline)
+                    except CancelError as exc:
+                        wait_s = exc.retry_after_s
+                        if exc.code not in PASSING_ERRORS or not wait_s or wait_s + POLL_S > deadline.left():
+                            raise
+                        problem, ask_at = exc, time.monotonic() + wait_s
                 if deadline.left() < 2 * POLL_S:
-                    raise CancelError("token_unavailable", "the token refresh under way did not end in time")
+                    raise problem
                 time.sleep(POLL_S * random.uniform(0.5, 1.5))
-            return token, False
         finally:
             self._renewing.release()
 
@@ -157,7 +173,8 @@ class Tokens:
             raise CancelError(
                 "clopos_access_denied", "the token has expired, and nobody has stored a newer one"
             )
-        request = json.dumps({"refused": fingerprint(refused.value)})
+        has_worked = refused.value == self._accepted
+        request = json.dumps({"refused": fingerprint(refused.value), "has_worked": has_worked})
         self._lambda = self._lambda or client("lambda", REFRESH_CONFIG)
         try:
             response = deadline.run(self._lambda.invoke, FunctionName=self._refresh_function, Payload=request)

@@ -13,7 +13,7 @@ from cancellation.errors import CancelError, NotACancellation, internal_error
 from cancellation.http_api import header_values, respond
 from cancellation.messages import Order, parse_message
 from cancellation.settling import order_message, text_attribute
-from cancellation.telemetry import logger, metrics, tracer
+from cancellation.telemetry import count_internal_error, logger, metrics, tracer
 from cancellation.webhook_secrets import WebhookSecrets, signature_headers
 
 MAX_BODY_BYTES = 64 * 1024
@@ -48,6 +48,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return respond(200, exc.envelope(request_id), exc)
     except Exception as exc:  # noqa: BLE001 - a bug: the sender sends again, so nothing is lost
         error = internal_error(exc)
+        count_internal_error()
         return respond(500, error.envelope(request_id), error)
     metrics.add_metric("WebhooksAccepted", MetricUnit.Count, 1)
     return respond(202, {"success": True, "data": {"message_id": message_id}, "request_id": request_id})

@@ -7,7 +7,7 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 
 from cancellation.order import Outcome
-from cancellation.telemetry import logger, metrics, tracer
+from cancellation.telemetry import count_internal_error, logger, metrics, tracer
 
 COUNTERS = {
     "cancelled": "OrdersCancelled",
@@ -70,6 +70,8 @@ def _count(outcome: Outcome, name: str) -> None:
         metrics.add_metric("CloposQuotaLeft", MetricUnit.Count, remaining[-1])
     if outcome.error and outcome.error.code == "clopos_access_denied":
         metrics.add_metric("CloposAccessDenied", MetricUnit.Count, 1)
+    if outcome.error and outcome.error.code == "internal_error":
+        count_internal_error()
     if outcome.token_seconds_left is not None:
         metrics.add_metric("TokenSecondsLeft", MetricUnit.Seconds, outcome.token_seconds_left)
 

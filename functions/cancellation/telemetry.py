@@ -1,10 +1,12 @@
 """Logger, metrics and tracer, made once."""
 
 import logging
+import os
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools import Logger, Metrics, Tracer, single_metric
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
+from aws_lambda_powertools.metrics import MetricUnit
 
 
 class _Formatter(LambdaPowertoolsFormatter):
@@ -30,3 +32,10 @@ _root.setLevel(logging.WARNING)
 for _library in ("botocore", "boto3", "urllib3"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 logging.captureWarnings(True)
+
+
+def count_internal_error() -> None:
+    """Count a bug of this version of the function; its gradual deployment is then rolled back."""
+    with single_metric(name="InternalErrors", unit=MetricUnit.Count, value=1) as metric:
+        for dimension, variable in (("function_name", "NAME"), ("function_version", "VERSION")):
+            metric.add_dimension(dimension, os.environ.get(f"AWS_LAMBDA_FUNCTION_{variable}", "local"))

@@ -25,7 +25,7 @@ def black_hole() -> Iterator[tuple[str, int]]:
     """
     with socket.create_server((_LOOPBACK, 0), backlog=0) as listener, contextlib.ExitStack() as queue:
         address = listener.getsockname()
-        for _ in range(16):
+        for _ in range(300):  # some systems make a queue of at least 128
             try:
                 queue.enter_context(socket.create_connection(address, timeout=0.2))
             except TimeoutError:  # full

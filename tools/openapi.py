@@ -21,11 +21,11 @@ FILE = ROOT / "docs" / "openapi.json"
 
 REQUEST_ID = {
     "type": "string",
-    "description": "Lambda's request id, or API Gateway's where it answers by itself",
+    "description": "Lambda's request id, or API Gateway's if it answers by itself",
 }
 UPSTREAM = {
     "type": ["object", "null"],
-    "description": "what Clopos said; null where it was not reached",
+    "description": "what Clopos said; null if it was not reached",
     "properties": {
         "status": {"type": "integer"},
         "error": {"type": ["string", "null"]},
@@ -35,9 +35,10 @@ UPSTREAM = {
     "additionalProperties": False,
 }
 # All three together sign a webhook.
+# (Their svix-* names are accepted too.)
 WEBHOOK_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 # Which errors a route can give. API Gateway's own answers are among them: 400 and 413 to what it cannot read,
-# 403 to a bad SigV4 signature, 415, 429 over the limits, 500 and 504 where a function does not run.
+# 403 to a bad SigV4 signature, 415, 429 over the limits, 500 and 504 if a function does not run.
 BOTH = ("invalid_request", "rate_limited", "internal_error", "unauthenticated")
 # What each reader of a field of Clopos's answer lets through.
 ORDER_SCHEMAS: dict[Any, dict[str, Any]] = {
@@ -49,9 +50,44 @@ ORDER_SCHEMAS: dict[Any, dict[str, Any]] = {
     answers.read_status: {"const": "IGNORE"},
 }
 
+ORDER_STATE = {
+    "type": ["object", "null"],
+    "description": "the order as Clopos has it",
+    "properties": {"status": {"type": "string"}, "receipt_id": {"type": ["integer", "null"]}},
+    "required": ["status", "receipt_id"],
+    "additionalProperties": False,
+}
 CANCEL = (*BOTH, *(code for code in ERROR_KINDS if code.startswith(("order", "clopos", "token"))))
 WEBHOOK = (*BOTH, "service_unavailable")
 GATEWAY = {403: "unauthenticated", 413: "invalid_request", 415: "invalid_request", 504: "internal_error"}
+
+
+NULLABLE_TEXT = {"type": ["string", "null"]}
+OUTCOME = {
+    "type": "object",
+    "description": "what became of an order",
+    "properties": {
+        "order_id": NULLABLE_TEXT,
+        "venue_id": {"type": ["integer", "null"]},
+        "source": {"enum": ["api", "queue"]},
+        "outcome": {"enum": ["cancelled", "rejected"]},
+        "result": {
+            "anyOf": [
+                {"$ref": f"#/components/schemas/{name}"}
+                for name in ("Cancelled", "Problem", "NotCancellable")
+            ]
+        },
+        "message_id": NULLABLE_TEXT,
+        "webhook_id": NULLABLE_TEXT,
+        "correlation_id": NULLABLE_TEXT,
+        "stack": {"type": "string"},
+    },
+    "required": [
+        *("order_id", "venue_id", "source", "outcome", "result"),
+        *("message_id", "webhook_id", "correlation_id", "stack"),
+    ],
+    "additionalProperties": False,
+}
 
 
 def describe() -> dict[str, Any]:
@@ -80,14 +116,10 @@ def describe() -> dict[str, Any]:
         },
         "Cancelled": envelope(order),
         "Accepted": envelope(fields(message_id={"type": "string"})),
-        "Problem": fields(
-            success={"const": False},
-            error={"enum": list(ERROR_KINDS)},
-            message={"type": "string", "description": "for a person"},
-            retryable={"type": "boolean"},
-            request_id=REQUEST_ID,
-            upstream=UPSTREAM,
-        ),
+        "Ignored": envelope(fields(message_id={"type": "null"}, ignored={"type": "string"})),
+        "Problem": problem(*(code for code in ERROR_KINDS if code != "order_not_cancellable")),
+        "NotCancellable": problem("order_not_cancellable", order=ORDER_STATE),
+        "Outcome": OUTCOME,
     }
     for name, schema in schemas.items():
         spec.components.schema(name, component=schema)
@@ -131,12 +163,30 @@ def describe() -> dict[str, Any]:
                 "description": "Signed per Standard Webhooks. The body is at most 64 KiB.",
                 "security": [{name: [] for name in WEBHOOK_HEADERS}],
                 "requestBody": {"required": True, "content": json_of("CancelMessage", "WrappedMessage")},
-                "responses": {"202": {"description": "accepted", "content": json_of("Accepted")}}
+                "responses": {
+                    "200": {
+                        "description": "ignored: its type does not mean a cancellation",
+                        "content": json_of("Ignored"),
+                    },
+                    "202": {"description": "accepted", "content": json_of("Accepted")},
+                }
                 | problems(WEBHOOK),
             }
         },
     )
-    return spec.to_dict()
+    description = spec.to_dict()
+    # Not an HTTP call of ours, but what the stack sends: OpenAPI 3.1 calls that a webhook.
+    description["webhooks"] = {
+        "outcome": {
+            "post": {
+                "operationId": "outcome",
+                "summary": "The detail of an EventBridge event, published for each settled order",
+                "requestBody": {"required": True, "content": json_of("Outcome")},
+                "responses": {"200": {"description": "not read: EventBridge delivers it"}},
+            }
+        }
+    }
+    return description
 
 
 def fields(**properties: Any) -> dict[str, Any]:
@@ -147,6 +197,19 @@ def fields(**properties: Any) -> dict[str, Any]:
         "required": list(properties),
         "additionalProperties": False,
     }
+
+
+def problem(*codes: str, **properties: Any) -> dict[str, Any]:
+    """Return the schema of an error envelope with one of these codes."""
+    return fields(
+        success={"const": False},
+        error={"enum": list(codes)},
+        message={"type": "string", "description": "for a person"},
+        retryable={"type": "boolean"},
+        request_id=REQUEST_ID,
+        upstream=UPSTREAM,
+        **properties,
+    )
 
 
 def envelope(data: dict[str, Any]) -> dict[str, Any]:
@@ -175,9 +238,9 @@ def problems(codes: tuple[str, ...]) -> dict[str, Any]:
     return {
         str(status): {
             "description": ", ".join(sorted(names)),
-            "content": json_of("Problem"),
+            "content": json_of("NotCancellable" if names == {"order_not_cancellable"} else "Problem"),
             "headers": {
-                "Retry-After": {"description": "seconds, where retryable", "schema": {"type": "integer"}}
+                "Retry-After": {"description": "seconds, if retryable", "schema": {"type": "integer"}}
             }
             if any(ERROR_KINDS[name].retryable for name in names)
             else {},

@@ -12,7 +12,7 @@ ORDERS = {
     "queue-eventbridge.json": 108,
     "queue-standard-webhooks.json": 108,
 }
-USED = {"api.json", "webhook.json", "schedule.json", *ORDERS}
+USED = {"api.json", "webhook.json", "schedule.json", "outcome.json", *ORDERS}
 
 
 def event(name):

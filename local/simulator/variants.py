@@ -29,6 +29,6 @@ VARIANTS: dict[str, Callable[[Json], Any]] = {
     "invalid_utf8": lambda data: _json_with(data, "integration", '"call\udcff\udcfe"'),
     "huge_integer": lambda data: _json_with(data, "integration_id", "9" * 5000),
     "huge_exponent": lambda data: _json_with(data, "integration_response", '{"score": 1e999}'),
-    "deeply_nested": lambda data: _json_with(data, "integration_response", "[" * 5000 + "]" * 5000),
+    "deeply_nested": lambda data: _json_with(data, "integration_response", "[" * 100_000 + "]" * 100_000),
     "oversized": lambda data: json.dumps(_success(data)) + " " * MIB,
 }

@@ -24,6 +24,8 @@ from local.simulator.variants import VARIANTS
 
 RECEIPT_FIELDS = ("id", "service_notification_id", "status")
 
+NO_FAULT = Fault()
+
 Outcome = tuple[Answer, Fault | None]
 
 
@@ -57,8 +59,9 @@ class Gateway:
 
         answer, fault = answer_to(call, request.remote or "")
         call.fault = fault.name if fault else None
-        await asyncio.sleep(latency + (fault.delay if fault else 0))
-        return await _send(request, call, answer, fault or Fault())
+        fault = fault or NO_FAULT
+        await asyncio.sleep(latency + fault.delay)
+        return await _send(request, call, answer, fault)
 
     def _answer_auth(self, call: Call, client_ip: str) -> Outcome:
         limits = self._upstream.rate_limits

@@ -5,6 +5,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ sys.path.insert(0, str(ROOT / "functions"))
 from cancellation import answers  # noqa: E402
 from cancellation.errors import ERROR_KINDS  # noqa: E402
 from cancellation.messages import CANCEL_MESSAGE, CANCEL_REQUEST, ORDER_ID, VENUE_ID  # noqa: E402
+from tools.examples import Example, cancel_errors, webhook_errors  # noqa: E402
 
 FILE = ROOT / "docs" / "openapi.json"
 
@@ -34,12 +36,10 @@ UPSTREAM = {
     "required": ["status", "error", "message"],
     "additionalProperties": False,
 }
+RETRY_AFTER = {"Retry-After": {"description": "seconds, if retryable", "schema": {"type": "integer"}}}
 # All three together sign a webhook.
 # (Their svix-* names are accepted too.)
 WEBHOOK_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
-# Which errors a route can give. API Gateway's own answers are among them: 400 and 413 to what it cannot read,
-# 403 to a bad SigV4 signature, 415, 429 over the limits, 500 and 504 if a function does not run.
-BOTH = ("invalid_request", "rate_limited", "internal_error", "unauthenticated")
 # What each reader of a field of Clopos's answer lets through.
 ORDER_SCHEMAS: dict[Any, dict[str, Any]] = {
     answers.read_id: {"type": ["integer", "string"]},
@@ -57,11 +57,6 @@ ORDER_STATE = {
     "required": ["status", "receipt_id"],
     "additionalProperties": False,
 }
-CANCEL = (*BOTH, *(code for code in ERROR_KINDS if code.startswith(("order", "clopos", "token"))))
-WEBHOOK = (*BOTH, "service_unavailable")
-GATEWAY = {403: "unauthenticated", 413: "invalid_request", 415: "invalid_request", 504: "internal_error"}
-
-
 NULLABLE_TEXT = {"type": ["string", "null"]}
 OUTCOME = {
     "type": "object",
@@ -150,7 +145,7 @@ def describe() -> dict[str, Any]:
                 ],
                 "requestBody": {"required": True, "content": json_of("CancelRequest")},
                 "responses": {"200": {"description": "cancelled", "content": json_of("Cancelled")}}
-                | problems(CANCEL),
+                | problems(cancel_errors()),
             }
         },
     )
@@ -170,7 +165,7 @@ def describe() -> dict[str, Any]:
                     },
                     "202": {"description": "accepted", "content": json_of("Accepted")},
                 }
-                | problems(WEBHOOK),
+                | problems(webhook_errors()),
             }
         },
     )
@@ -228,25 +223,25 @@ def text_of(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "string", "pattern": schema["pattern"], "description": schema["description"]}
 
 
-def problems(codes: tuple[str, ...]) -> dict[str, Any]:
-    """Return the answers for these error codes, by status."""
-    statuses: dict[int, set[str]] = {}
-    for code in codes:
-        statuses.setdefault(ERROR_KINDS[code].status, set()).add(code)
-    for status, code in GATEWAY.items():
-        statuses.setdefault(status, set()).add(code)
-    return {
-        str(status): {
-            "description": ", ".join(sorted(names)),
-            "content": json_of("NotCancellable" if names == {"order_not_cancellable"} else "Problem"),
-            "headers": {
-                "Retry-After": {"description": "seconds, if retryable", "schema": {"type": "integer"}}
-            }
-            if any(ERROR_KINDS[name].retryable for name in names)
-            else {},
+def problems(examples: Iterable[Example]) -> dict[str, Any]:
+    """Return the answers that are errors, by status, with their examples."""
+    statuses: dict[int, list[Example]] = {}
+    for example in examples:
+        statuses.setdefault(example.status, []).append(example)
+    responses = {}
+    for status, group in sorted(statuses.items()):
+        codes = {example.envelope["error"] for example in group}
+        content = json_of("NotCancellable" if codes == {"order_not_cancellable"} else "Problem")
+        content["application/json"]["examples"] = {
+            example.when: {"value": example.envelope} for example in group
         }
-        for status, names in sorted(statuses.items())
-    }
+        is_retryable = any(example.envelope["retryable"] for example in group)
+        responses[str(status)] = {
+            "description": ", ".join(sorted(codes)),
+            "content": content,
+            "headers": RETRY_AFTER if is_retryable else {},
+        }
+    return responses
 
 
 def text() -> str:

@@ -19,6 +19,8 @@ MAX_STALE_S = 900
 HEADERS = ("id", "timestamp", "signature")
 PREFIXES = ("webhook-", "svix-")
 
+CANNOT_CHECK = "the webhook secret is empty or not base64"
+
 _SIGNATURE = re.compile("v1,[A-Za-z0-9+/]+={0,2}")
 
 
@@ -68,7 +70,7 @@ class WebhookSecrets:
                             "unauthenticated", "the timestamp is more than five minutes off; check the clock"
                         ) from exc
         if "current" not in usable:
-            raise CancelError("service_unavailable", "the webhook secret is empty or not base64")
+            raise CancelError("service_unavailable", CANNOT_CHECK)
         raise CancelError("unauthenticated", "the webhook cannot be authenticated")
 
     def _usable(self, deadline: Deadline, max_age_s: float) -> dict[str, Webhook]:

@@ -53,9 +53,10 @@ threads = ThreadPoolExecutor(THREADS)
 @metrics.log_metrics(capture_cold_start_metric=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Process one batch and return which of its messages stay on the queue."""
-    if "Records" not in event:
-        raise ValueError("not an event of an SQS queue: it has no Records")
-    messages = [Message.of(record) for record in event["Records"]]
+    records = event.get("Records")
+    if not records or any(record.get("eventSource") != "aws:sqs" for record in records):
+        raise ValueError("not a batch of messages from SQS")
+    messages = [Message.of(record) for record in records]
     deadline = Deadline.of(context, margin_s=MARGIN_S)
 
     def cancel(message: Message) -> Outcome:

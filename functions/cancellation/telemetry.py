@@ -2,6 +2,9 @@
 
 import logging
 import os
+import sys
+import threading
+from traceback import format_tb
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer, single_metric
@@ -19,9 +22,6 @@ class _Formatter(LambdaPowertoolsFormatter):
 
 
 logger = Logger(logger_formatter=_Formatter())
-metrics = Metrics()
-# Nothing is patched: `report` writes the trace of an order, and patching slows every cold start.
-tracer = Tracer(auto_patch=False)
 
 # What libraries log comes out as one JSON object a line too. Below WARNING botocore quotes secrets, so
 # Lambda's own log level does not count for it.
@@ -32,6 +32,21 @@ _root.setLevel(logging.WARNING)
 for _library in ("botocore", "boto3", "urllib3"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 logging.captureWarnings(True)
+
+
+def _log_unhandled(exc: Any) -> None:
+    """Log an exception in a thread or in a destructor; Python would print it.
+
+    The text is left out, as in `internal_error`: it may quote a secret.
+    """
+    logger.error("unhandled exception", error=exc.exc_type.__name__, stack=format_tb(exc.exc_traceback))
+
+
+threading.excepthook = sys.unraisablehook = _log_unhandled
+
+metrics = Metrics()
+# Nothing is patched: `report` writes the trace of an order, and patching slows every cold start.
+tracer = Tracer(auto_patch=False)
 
 
 def count_internal_error() -> None:

@@ -66,7 +66,7 @@ class Environment:
     references : mapping
         Values of the variables for which the template has a reference.
     lambda_variables : mapping
-        Variables that Lambda sets and that differ from one environment to another.
+        Variables that Lambda sets, if they differ from one environment to another or from the template.
     wrapper : Path, optional
         A module that has a `handler` to be called in place of the function's own.
 
@@ -93,6 +93,7 @@ class Environment:
             **template["Globals"]["Function"]["Environment"]["Variables"],
             **properties["Environment"]["Variables"],
         }
+        logging = {**template["Globals"]["Function"]["LoggingConfig"], **properties["LoggingConfig"]}
         artifact = BUILD / function
         path = [artifact, client]
         self._environment = {
@@ -108,6 +109,8 @@ class Environment:
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
+            "AWS_LAMBDA_LOG_FORMAT": logging["LogFormat"],
+            "AWS_LAMBDA_LOG_LEVEL": logging["ApplicationLogLevel"],
             "_HANDLER": properties["Handler"] if wrapper is None else f"{wrapper.stem}.handler",
             **lambda_variables,
             **{

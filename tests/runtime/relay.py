@@ -62,7 +62,8 @@ class Relay:
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # one of the two ends was closed
+    with contextlib.suppress(OSError):  # one of the two ends was closed or reset
         while data := source.recv(65536):
             target.sendall(data)
+    with contextlib.suppress(OSError):  # it was this one
         target.shutdown(socket.SHUT_WR)

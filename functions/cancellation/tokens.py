@@ -8,13 +8,14 @@ import threading
 import time
 from typing import Any, NamedTuple
 
+from aws_lambda_powertools.metrics import MetricUnit
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from cancellation.aws import AWS_ERRORS, CACHE_S, Secret, SecretUnreadable, client
 from cancellation.deadline import Deadline
 from cancellation.errors import ERROR_KINDS, OUTAGE_ERRORS, CancelError
-from cancellation.telemetry import logger
+from cancellation.telemetry import logger, metrics
 
 # One refresh runs at a time. Whoever meets another's looks into the secret now and then, and asks again.
 POLL_S = 1.0
@@ -183,7 +184,8 @@ class Tokens:
             if isinstance(exc, ClientError) and exc.response["Error"]["Code"] == "TooManyRequestsException":
                 return None
             # Not allowed, not reachable, not in time, or an answer cut short.
-            logger.warning("the token refresh could not be requested", error=type(exc).__name__)
+            logger.error("the token refresh could not be requested", error=type(exc).__name__)
+            metrics.add_metric("TokenRefreshFailed", MetricUnit.Count, 1)  # it did not run to say so itself
             raise CancelError("token_unavailable", "the token could not be refreshed") from exc
         if "FunctionError" in response or not isinstance(answer, dict):
             raise CancelError("token_unavailable", "the token refresh failed; its own log has the reason")

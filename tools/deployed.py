@@ -242,7 +242,9 @@ def explain(error: ClientError | BotoCoreError, endpoint: str = "") -> str:
         return "no AWS region is configured. Set it: AWS_REGION=eu-central-1 (the one the stack is in)"
     if isinstance(error, _UNREACHABLE) and endpoint:
         return f"the local stack at {endpoint} does not answer. Run: make start"
-    return f"AWS cannot be reached: {error}"
+    if isinstance(error, _UNREACHABLE):
+        return f"AWS cannot be reached: {error}"
+    return f"the call to AWS failed: {error}"
 
 
 def duration(seconds: float) -> str:

@@ -24,7 +24,7 @@ def alarms(stack: Deployed) -> Findings:
             since = alarm["StateUpdatedTimestamp"].astimezone(UTC)
             yield problem(
                 f"{logical_id} has been in ALARM since {since:%Y-%m-%d %H:%M} UTC",
-                f"See docs/operations.md, {logical_id}: {alarm.get('AlarmDescription', '')}".rstrip("."),
+                alarm.get("AlarmDescription", "").rstrip("."),
             )
         if not alarm["ActionsEnabled"]:
             yield problem(

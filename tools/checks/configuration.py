@@ -188,14 +188,15 @@ def throttling(stack: Deployed) -> Findings:
     for method, path in ROUTES:
         rate, burst = limits(wanted, path, method)
         if limits(found, path, method) != (rate, burst):
-            key = f"/{path.replace('/', '~1')}/{method}/throttling"
+            own = method_key(path, method) in wanted
+            prefix = f"/{path.replace('/', '~1')}/{method}" if own else f"/{ANY_METHOD}"
             yield problem(
                 f"{method} {path} has {in_words(*limits(found, path, method))}, "
                 f"not {in_words(rate, burst)} as in the template",
                 f"Run: aws apigateway update-stage --rest-api-id {api} --stage-name {stage} "
                 "--patch-operations "
-                f"op=replace,path={key}/rateLimit,value={rate} "
-                f"op=replace,path={key}/burstLimit,value={burst}",
+                f"'op=replace,path={prefix}/throttling/rateLimit,value={rate}' "
+                f"'op=replace,path={prefix}/throttling/burstLimit,value={burst}'",
             )
     yield ok(
         "; ".join(f"{method} {path} {in_words(*limits(found, path, method))}" for method, path in ROUTES)

@@ -10,10 +10,9 @@ from tools.checks.findings import Findings, ok, problem, unknown
 from tools.dead_letters import error_code, message_counts, put_back, take
 from tools.deployed import Deployed, duration
 
-WAITING_LONG_S = 900  # several times the longest that a message is deferred for
+WAITING_LONG_S = 900  # as WaitingOrdersAlarm has it
 DEAD_LETTERS_READ = 100
 DEAD_LETTERS_HIDDEN_S = 30  # reading them takes a second or two
-RETENTION_S = 14 * 86400  # the dead-letter queue's, the longest that SQS has
 
 
 def queue(stack: Deployed) -> Findings:
@@ -22,7 +21,7 @@ def queue(stack: Deployed) -> Findings:
     if not visible + hidden:
         yield ok("empty")
         return
-    waiting = f"{visible} messages can be received, {hidden} are being processed or deferred"
+    waiting = f"{visible + hidden} waiting, {hidden} of them in progress or deferred"
     age_s = oldest_message_s(stack)
     if age_s is None:
         without = "the local emulator measures no ages" if stack.endpoint else "no age has been measured yet"
@@ -83,7 +82,11 @@ def dead_letters(stack: Deployed) -> Findings:
     codes = ", ".join(f"{code} {number}" for code, number in Counter(map(error_code, sample)).most_common())
     read = f" among the {len(sample)} that were read" if len(sample) < count else ""
     oldest_s = time.time() - min(int(message["Attributes"]["SentTimestamp"]) for message in sample) / 1000
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["MessageRetentionPeriod"])[
+        "Attributes"
+    ]
+    left_s = int(attributes["MessageRetentionPeriod"]) - oldest_s
     yield problem(
-        f"about {count}: {codes}{read}; SQS deletes the oldest of them in {duration(RETENTION_S - oldest_s)}",
+        f"about {count}: {codes}{read}; SQS deletes the oldest of them in {duration(left_s)}",
         f"To see them, and to send them through the queue again: make redrive STACK={stack.name}",
     )

@@ -13,7 +13,7 @@ from tools.deployed import Deployed, duration, is_denied, missing_permission
 
 CREDENTIALS = ("client_id", "client_secret", "brand", "integrator_id")
 TOKEN = re.compile(r"[\x21-\x7e]+")  # what fits into a header
-TOKEN_LOW_S = 900  # a token lives for an hour and is refreshed every 20 minutes
+TOKEN_LOW_S = 900  # as TokenExpiryAlarm has it
 
 
 def credentials(stack: Deployed) -> Findings:

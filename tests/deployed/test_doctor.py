@@ -1,0 +1,588 @@
+"""`make doctor`: the deployed stack is broken in one way after the other, and the sentence is read.
+
+Where the sentence holds a command of the AWS CLI, that command is run, and must repair what was broken.
+"""
+
+import json
+import shlex
+import time
+from datetime import UTC, datetime
+
+import boto3
+import pytest
+from botocore import xform_name
+from botocore.config import Config
+
+from local.stack import STACK_NAME, built_template
+from tools import deployed
+from tools.checks import messages, order, tokens
+from tools.checks.alarms import alarms, subscriptions
+from tools.checks.configuration import event_bus, event_source, outputs, parameters, stages, throttling
+from tools.checks.messages import dead_letters, queue
+from tools.checks.tokens import credentials, schedule, token, token_refresh
+from tools.deployed import CannotStart, Deployed
+from tools.doctor import CHECKS, examine, main
+
+CREDENTIALS = {
+    "client_id": "not-a-client",
+    "client_secret": "not-a-secret",
+    "brand": "acme",
+    "integrator_id": "not-one",
+}
+
+
+@pytest.fixture
+def target(stack):
+    """The stack as the doctor sees it."""
+    return Deployed.from_environment(STACK_NAME)
+
+
+@pytest.fixture
+def read(target):
+    """Run a check and return its lines."""
+    return lambda check, target=target: [finding.line("check") for finding in examine(target, check)]
+
+
+@pytest.fixture
+def store(stack, secretsmanager):
+    """Store a secret for the length of a test."""
+    before = {}
+
+    def store(output, value):
+        arn = stack.outputs[output]
+        before.setdefault(arn, secretsmanager.get_secret_value(SecretId=arn)["SecretString"])
+        secretsmanager.put_secret_value(
+            SecretId=arn, SecretString=value if isinstance(value, str) else json.dumps(value)
+        )
+
+    yield store
+    for arn, value in before.items():
+        secretsmanager.put_secret_value(SecretId=arn, SecretString=value)
+
+
+@pytest.fixture
+def run_aws(stack):
+    """Run what the AWS CLI would run for the command at the end of a line."""
+
+    def run(line):
+        _, _, command = line.partition("aws ")
+        service, operation, *words = shlex.split(command)
+        client = stack.client(service)
+        method = operation.replace("-", "_")
+        members = client.meta.service_model.operation_model(
+            client.meta.method_to_api_mapping[method]
+        ).input_shape.members
+        names = {f"--{xform_name(name, '-')}": name for name in members}
+        names["--notification-endpoint"] = "Endpoint"  # `--endpoint` would be mistaken for `--endpoint-url`
+        arguments = {}
+        for word in words:
+            if word.startswith("--"):
+                name = names[word]
+                arguments[name] = True if members[name].type_name == "boolean" else []
+            else:
+                arguments[name].append(word)
+        return getattr(client, method)(
+            **{name: argument(members[name], words) for name, words in arguments.items()}
+        )
+
+    def argument(shape, words):
+        if shape.type_name == "list":
+            return [argument(shape.member, [word]) for word in words]
+        if words is True:
+            return True
+        (word,) = words
+        if shape.type_name == "structure":
+            fields = dict(field.split("=", 1) for field in word.split(","))
+            return {name: argument(shape.members[name], [value]) for name, value in fields.items()}
+        return int(word) if shape.type_name == "integer" else word
+
+    return run
+
+
+@pytest.fixture
+def operator(stack):
+    """Return the stack as an operator with only these permissions sees it."""
+    iam = stack.client("iam")
+    name = "operator"
+    iam.create_user(UserName=name)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+
+    def allowed(*actions):
+        statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+        iam.put_user_policy(
+            UserName=name,
+            PolicyName="allowed",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+        )
+        session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name="us-east-1")
+        return Deployed(STACK_NAME, session, stack.endpoint)
+
+    yield allowed
+    iam.delete_user_policy(UserName=name, PolicyName="allowed")
+    iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    iam.delete_user(UserName=name)
+
+
+# -- a stack in order
+
+
+@pytest.fixture
+def healthy(stack, clopos, deployed_queues, monkeypatch):
+    monkeypatch.setattr(order, "POLL_S", 0.1)
+    stack.refresh_token()
+    return stack
+
+
+def test_a_stack_in_order_gets_one_line_per_check_and_no_change(healthy, clopos, capsys):
+    calls_before = len(clopos.calls())
+    assert main([STACK_NAME]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:-2]] == [
+        f"ok       {name}" for name in ("outputs", "credentials", *CHECKS)
+    ]
+    assert lines[-1] == "No problem."
+    assert len(clopos.calls()) == calls_before
+
+
+def test_refresh_and_order_are_done_for_real(healthy, clopos, capsys, secretsmanager):
+    token_before = secretsmanager.get_secret_value(SecretId=healthy.outputs["TokenSecretArn"])["VersionId"]
+    assert main([STACK_NAME, "--refresh", "--order", "108"]) == 0
+    out = capsys.readouterr().out
+    assert "ok       token refresh: a new token is stored" in out
+    for way in ("API", "queue", "webhook"):
+        assert f"ok       order 108 by {way}: cancelled in " in out
+    assert [call.status for call in clopos.calls(108)] == [200, 200, 200]
+    token_now = secretsmanager.get_secret_value(SecretId=healthy.outputs["TokenSecretArn"])["VersionId"]
+    assert token_now != token_before
+
+
+# -- no stack to look at
+
+
+@pytest.mark.parametrize(
+    ("variables", "name", "sentence"),
+    [
+        ({}, "nothing", "there is no stack nothing on the local emulator"),
+        (
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
+            STACK_NAME,
+            "127.0.0.1:9 does not answer. Run: make start",
+        ),
+        (
+            {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE"},
+            STACK_NAME,
+            "does not know these AWS credentials (InvalidClientTokenId). Run: unset AWS_ACCESS_KEY_ID",
+        ),
+        ({"AWS_ENDPOINT_URL": "", "AWS_DEFAULT_REGION": ""}, STACK_NAME, "no AWS region is configured"),
+        ({"AWS_ENDPOINT_URL": "", "AWS_PROFILE": "nobody"}, STACK_NAME, "no usable AWS credentials: "),
+    ],
+)
+def test_what_keeps_the_doctor_from_the_stack(stack, monkeypatch, capsys, variables, name, sentence):
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    one_attempt = Config(retries={"total_max_attempts": 1})
+    monkeypatch.setattr(deployed, "CONFIG", deployed.CONFIG.merge(one_attempt))
+    assert main([name]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("problem  stack: ")
+    assert sentence in line
+
+
+def test_an_order_id_that_is_none_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main([STACK_NAME, "--order", "108; rm -r ."])
+    assert "is not the id of an order" in capsys.readouterr().err
+
+
+def test_each_check_names_the_permission_that_is_missing(operator):
+    target = operator("cloudformation:*")
+    lines = [finding.line(name) for name, check in CHECKS.items() for finding in examine(target, check)]
+    refused = [line for line in lines if "not allowed: your credentials need the permission " in line]
+    assert {line.split()[-1].lower() for line in refused} == {
+        "secretsmanager:getsecretvalue",
+        "scheduler:getschedule",
+        "lambda:listaliases",  # for GetAlias; AWS checks lambda:GetAlias
+        "lambda:listeventsourcemappings",
+        "apigateway:get",
+        "cloudwatch:describealarms",
+        "sns:gettopicattributes",
+        "sqs:getqueueattributes",
+    }
+    assert all(line.startswith("problem  ") for line in refused)
+
+
+# -- the stack
+
+
+def test_an_output_or_a_parameter_is_missing(target, read, capsys, monkeypatch):
+    del target.outputs["QueueArn"], target.parameters["QueueWorkers"]
+    (line,) = read(outputs)
+    assert line == (
+        "problem  check: the stack is CREATE_COMPLETE and has no QueueArn, QueueWorkers. "
+        "Deploy this version of the template: make start"
+    )
+    monkeypatch.setattr(Deployed, "from_environment", lambda name: target)
+    assert main([STACK_NAME]) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 3, "no other check can work without them"
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        ("UPDATE_IN_PROGRESS", "Run the doctor again when the deployment is done"),
+        ("UPDATE_ROLLBACK_COMPLETE", "its last deployment failed. Read why: aws cloudformation"),
+    ],
+)
+def test_the_last_deployment_is_not_done_or_failed(target, read, status, sentence):
+    target.description["StackStatus"] = status
+    (line,) = read(outputs)
+    assert line.startswith("problem  check: the stack is " + status)
+    assert sentence in line
+
+
+def test_a_function_has_other_parameters_than_the_stack(stack, target, read, run_aws):
+    client, name = stack.client("lambda"), stack.physical_id("WebhookFunction")
+    before = client.get_function_configuration(FunctionName=name)["Environment"]
+    changed = before["Variables"] | {"CANCELLATION_TYPES": "order.deleted"}
+    client.update_function_configuration(FunctionName=name, Environment={"Variables": changed})
+    version = client.publish_version(FunctionName=name)["Version"]
+    client.update_alias(FunctionName=name, Name="live", FunctionVersion=version)
+    (line,) = read(parameters)
+    assert f"WebhookFunction: its alias live is at version {version}, the stack's is 1" in line
+    assert "CANCELLATION_TYPES is 'order.deleted', the parameter 'order.cancelled,order.canceled'" in line
+    run_aws(line)
+    client.update_function_configuration(FunctionName=name, Environment=before)
+    assert read(parameters) == ["ok       check: every function uses the stack's current parameters"]
+
+
+def test_the_token_and_the_orders_go_to_different_places(target, read):
+    target.parameters["CloposBaseUrl"] = "https://clopos.example/v2"
+    lines = read(parameters)
+    assert [line.split()[2] for line in lines] == ["ApiFunction:", "QueueFunction:", "TokenRefreshFunction:"]
+    assert all("the parameter 'https://clopos.example/v2'. Deploy again: " in line for line in lines)
+
+
+def test_a_deployment_that_shifts_traffic_is_no_problem(stack, target, read):
+    client, name = stack.client("lambda"), stack.physical_id("ApiFunction")
+    client.update_alias(
+        FunctionName=name, Name="live", RoutingConfig={"AdditionalVersionWeights": {"2": 0.1}}
+    )
+    try:
+        (line,) = read(parameters)
+    finally:
+        client.update_alias(FunctionName=name, Name="live", RoutingConfig={"AdditionalVersionWeights": {}})
+    assert line.startswith("unknown  check: ApiFunction is being deployed: version 2 gets 10% of the calls")
+
+
+# -- the token
+
+
+@pytest.mark.parametrize(
+    ("secret", "sentence"),
+    [
+        (CREDENTIALS | {"brand": "", "integrator_id": ""}, "brand, integrator_id missing or empty"),
+        ({}, "client_id, client_secret, brand, integrator_id missing or empty"),
+        ("client_secret=not-a-secret", "the secret is not a JSON object"),
+        ('["not-a-secret"]', "the secret is not a JSON object"),
+    ],
+)
+def test_credentials_are_not_filled_in(stack, store, read, secret, sentence):
+    store("CredentialsSecretArn", secret)
+    (line,) = read(credentials)
+    arn = stack.outputs["CredentialsSecretArn"]
+    assert line == (
+        f"problem  check: {sentence}. Run: aws secretsmanager put-secret-value --secret-id {arn} "
+        "--secret-string file://credentials.json"
+    )
+
+
+def test_credentials_are_stored_but_may_not_be_read(operator, read):
+    target = operator("cloudformation:*", "secretsmanager:DescribeSecret")
+    assert read(credentials, target) == [
+        "unknown  check: a value is stored; whether it is complete, you may not read "
+        "(secretsmanager:GetSecretValue)"
+    ]
+
+
+def test_nothing_of_a_secret_is_printed(store, capsys):
+    store("CredentialsSecretArn", CREDENTIALS | {"brand": ""})
+    store("TokenSecretArn", {"token": "not-a-token", "expires_at": time.time() - 60})
+    assert main([STACK_NAME]) == 1
+    out = capsys.readouterr().out
+    assert "problem  token: it expired 60 seconds ago" in out or "problem  token: it expired 61 " in out
+    for value in ("not-a-token", "not-a-client", "not-a-secret", "not-one"):
+        assert value not in out
+
+
+@pytest.mark.parametrize(
+    ("secret", "sentence"),
+    [
+        ({"token": "not-a-token", "expires_at": 1767852332}, "it expired "),
+        ({"token": "", "expires_at": 1767852332}, "the secret holds no token"),
+        ({"expires_at": 1767852332}, "the secret holds no token"),
+        ("[]", "the secret holds no token"),
+        ("not a token", "the secret holds no token"),
+        (" ", "the secret has no value yet"),
+    ],
+)
+def test_there_is_no_usable_token(store, read, secret, sentence):
+    store("TokenSecretArn", secret)
+    (line,) = read(token)
+    assert line.startswith(f"problem  check: {sentence}")
+    assert line.endswith("Run: make doctor STACK=clopos-cancel REFRESH=1")
+
+
+def test_a_token_that_was_not_refreshed_in_time(store, read, target):
+    store("TokenSecretArn", {"token": "not-a-token", "expires_at": time.time() + 601})
+    (line,) = read(token)
+    assert "it expires in 10 minutes, and should have been refreshed by now" in line
+    target.parameters["TokenRefresh"] = "DISABLED"
+    assert read(token) == ["ok       check: it expires in 10 minutes"]
+
+
+def test_a_bare_token_is_a_token(store, read):
+    store("TokenSecretArn", "not-a-token")
+    assert read(token) == ["ok       check: there is one; the secret does not say when it expires"]
+
+
+def test_a_refresh_fails(store, read, clopos):
+    store("CredentialsSecretArn", CREDENTIALS)
+    (line,) = read(token_refresh)
+    assert line.startswith("problem  check: it failed: ")
+    assert line.endswith("sam logs --stack-name clopos-cancel --name TokenRefreshFunction")
+    assert "not-a-secret" not in line
+
+
+def test_another_system_stores_the_token(target, read):
+    target.parameters["TokenRefresh"] = "DISABLED"
+    assert read(credentials) == ["ok       check: not needed, as TokenRefresh is DISABLED"]
+    (line,) = read(token_refresh)
+    assert line.startswith("problem  check: TokenRefresh is DISABLED, so another system stores the token")
+    (line,) = read(schedule)
+    assert "the schedule of the token refresh is ENABLED, the parameter TokenRefresh DISABLED" in line
+
+
+# -- what triggers the functions
+
+
+def test_the_event_source_is_not_as_it_should_be(stack, read, run_aws):
+    client = stack.client("lambda")
+    (source,) = client.list_event_source_mappings(EventSourceArn=stack.outputs["QueueArn"])[
+        "EventSourceMappings"
+    ]
+    client.update_event_source_mapping(
+        UUID=source["UUID"],
+        FunctionName="clopos-cancel-queue",
+        Enabled=False,
+        ScalingConfig={"MaximumConcurrency": 7},
+        FunctionResponseTypes=[],
+    )
+    client.put_function_concurrency(FunctionName="clopos-cancel-queue", ReservedConcurrentExecutions=0)
+    lines = read(event_source)
+    for line, sentence in zip(
+        lines,
+        (
+            "function:clopos-cancel-queue, not by the alias live of clopos-cancel-queue",
+            "it is Disabled, so orders wait on the queue",
+            "it does not report batch item failures, so a failed message repeats its whole batch",
+            "its MaximumConcurrency is 7, but the parameter QueueWorkers is 2",
+            "clopos-cancel-queue cannot run: its reserved concurrency is 0",
+        ),
+        strict=True,
+    ):
+        assert sentence in line
+        run_aws(line)
+    assert read(event_source) == ["ok       check: enabled, reports batch item failures, 2 workers"]
+
+
+def test_the_throttling_of_a_route_was_changed(stack, read, run_aws):
+    (in_order,) = read(throttling)
+    stack.client("apigateway").update_stage(
+        restApiId=stack.physical_id("Api"),
+        stageName="v1",
+        patchOperations=[
+            {
+                "op": "replace",
+                "path": "/~1webhooks~1cancellations/POST/throttling/rateLimit",
+                "value": "7",
+            }
+        ],
+    )
+    (line,) = read(throttling)
+    assert line.startswith("problem  check: POST /webhooks/cancellations has 7 calls/s with a burst of ")
+    run_aws(line)
+    assert read(throttling) == [in_order]
+    assert in_order.startswith("ok       check: PUT /orders/{id} ")
+
+
+def test_there_is_a_second_stage(stack, read, run_aws):
+    client, api = stack.client("apigateway"), stack.physical_id("Api")
+    deployment = client.get_stage(restApiId=api, stageName="v1")["deploymentId"]
+    client.create_stage(restApiId=api, stageName="Stage", deploymentId=deployment)
+    (line,) = read(stages)
+    assert line.startswith("problem  check: there is a second stage, Stage")
+    run_aws(line)
+    assert read(stages) == ["ok       check: v1 is the only one"]
+
+
+def test_the_event_bus_does_not_exist(stack, target, read, run_aws):
+    target.parameters["EventBusName"] = "orders"
+    (line,) = read(event_bus)
+    assert line.startswith("problem  check: there is no event bus orders, so no order leaves the queue")
+    run_aws(line)
+    assert read(event_bus) == ["ok       check: orders exists"]
+    stack.client("events").delete_event_bus(Name="orders")
+
+
+# -- alarms
+
+
+def test_an_alarm_rings_and_tells_nobody(stack, read, run_aws):
+    client, name = stack.client("cloudwatch"), stack.physical_id("TokenRefreshAlarm")
+    client.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
+    client.disable_alarm_actions(AlarmNames=[name])
+    rings, silent = read(alarms)
+    assert f"TokenRefreshAlarm has been in ALARM since {datetime.now(UTC):%Y-%m-%d}" in rings
+    assert "(docs/operations.md, TokenRefreshAlarm)" in rings
+    assert "the actions of TokenRefreshAlarm are disabled, so it tells nobody" in silent
+    run_aws(silent)
+    client.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
+    (line,) = read(alarms)
+    assert line.startswith("ok       check: the actions of all ")
+
+
+def test_a_subscription_is_not_confirmed(stack, target, read, run_aws):
+    client, topic = stack.client("sns"), stack.physical_id("AlarmTopic")
+    target.parameters["AlarmEmail"] = "ops@example.com"
+    (line,) = read(subscriptions)
+    assert line.startswith("problem  check: ops@example.com does not get the alarms any more")
+    client.subscribe(TopicArn=topic, Protocol="http", Endpoint="http://127.0.0.1:9/alarms")
+    (line,) = read(subscriptions)
+    assert "1 of 1 subscriptions to alarms are not confirmed. Open the link in the e-mail" in line
+    run_aws(line)
+    (line,) = read(subscriptions)
+    assert "1 of 2 subscriptions to alarms are not confirmed" in line
+    for subscription in client.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]:
+        client.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
+
+
+# -- messages
+
+
+def test_a_message_has_been_waiting_for_long(stack, read, sqs):
+    url = stack.outputs["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody='{"order_id": 108}', DelaySeconds=900)
+    try:
+        (line,) = read(queue)
+        assert line == (
+            "ok       check: 1 waiting, 1 of them in progress or deferred; "
+            "the local emulator measures no ages"
+        )
+        stack.client("cloudwatch").put_metric_data(
+            Namespace="AWS/SQS",
+            MetricData=[
+                {
+                    "MetricName": "ApproximateAgeOfOldestMessage",
+                    "Dimensions": [{"Name": "QueueName", "Value": url.rpartition("/")[2]}],
+                    "Value": 8000,
+                }
+            ],
+        )
+        (line,) = read(queue)
+        assert line.startswith("problem  check: 1 waiting, 1 of them in progress or deferred; ")
+        assert "the oldest has been waiting for 2 hours. Nothing is lost." in line
+    finally:
+        sqs.purge_queue(QueueUrl=url)
+
+
+def test_dead_letters_are_counted_by_code_and_left_alone(deployed_queues, read):
+    _, dead = deployed_queues
+    code = {"ErrorCode": {"DataType": "String", "StringValue": "order_not_found"}}
+    dead.send(*range(12), MessageAttributes=code)
+    dead.send(12)
+    (line,) = read(dead_letters)
+    assert line == (
+        "problem  check: about 13: order_not_found 12, none 1; SQS deletes the oldest of them in 13 days. "
+        "To see them, and to send them through the queue again: make redrive STACK=clopos-cancel"
+    )
+    assert dead.counts() == (13, 0)
+    assert len(dead.take_all()) == 13
+
+
+def test_only_some_of_many_dead_letters_are_read(deployed_queues, read, monkeypatch):
+    _, dead = deployed_queues
+    monkeypatch.setattr(messages, "DEAD_LETTERS_READ", 5)
+    dead.send(*range(7))
+    (line,) = read(dead_letters)
+    assert "about 7: none 5 among the 5 that were read;" in line
+    assert dead.counts() == (7, 0)
+
+
+@pytest.mark.parametrize(
+    ("limit", "alarm"),
+    [(messages.WAITING_LONG_S, "WaitingOrdersAlarm"), (tokens.TOKEN_LOW_S, "TokenExpiryAlarm")],
+)
+def test_the_doctor_and_the_alarms_agree_on_what_is_too_long(limit, alarm):
+    assert built_template()["Resources"][alarm]["Properties"]["Threshold"] == limit
+
+
+# -- a real cancellation
+
+
+def test_an_order_that_cannot_be_cancelled_makes_no_dead_letter(healthy, deployed_queues, capsys):
+    _, dead = deployed_queues
+    assert main([STACK_NAME, "--order", "404"]) == 1
+    out = capsys.readouterr().out
+    assert "problem  order 404 by API: not cancelled (404), order_not_found: " in out
+    assert "unknown  order 404 by queue: not tried, as Clopos answered order_not_found" in out
+    assert "unknown  order 404 by webhook: not tried, as Clopos answered order_not_found" in out
+    assert sum(dead.counts()) == 0
+
+
+def test_a_message_has_no_result(healthy, target, monkeypatch, stack, sqs):
+    monkeypatch.setattr(order, "RESULT_WITHIN_S", 0.2)
+    (source,) = stack.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+    stack.client("lambda").update_event_source_mapping(UUID=source["UUID"], Enabled=False)
+    try:
+        (finding,) = examine(target, order.OrderCheck("108").by_queue)
+    finally:
+        sqs.purge_queue(QueueUrl=stack.outputs["QueueUrl"])
+        stack.client("lambda").update_event_source_mapping(UUID=source["UUID"], Enabled=True)
+    assert finding.is_problem
+    assert "has no result after 0.2 s; it may be waiting behind others" in finding.text
+
+
+def test_a_message_is_deferred(stack, target):
+    client = stack.client("logs")
+    name = {"logGroupName": "/aws/lambda/clopos-cancel-queue", "logStreamName": "of a test"}
+    result = {"success": False, "error": "clopos_unavailable", "message": "Clopos answered 503"}
+    line = {"message": "order not cancelled", "message_id": "m-1", "outcome": "deferred", "result": result}
+    client.create_log_stream(**name)
+    client.put_log_events(
+        **name, logEvents=[{"timestamp": int(time.time() * 1000), "message": json.dumps(line)}]
+    )
+    finding = order.result_of_message(target, "m-1")
+    client.delete_log_stream(**name)
+    assert finding.line("order").startswith(
+        "problem  order: not cancelled (deferred), clopos_unavailable: Clopos answered 503. "
+    )
+
+
+def test_the_operator_may_not_call_the_api(operator):
+    target = operator("cloudformation:*")
+    (finding,) = examine(target, order.OrderCheck("108").by_api)
+    assert finding.text.startswith("the API refuses your signature: ")
+    assert "Your credentials need the permission execute-api:Invoke for arn:aws:execute-api:" in finding.fix
+
+
+def test_the_api_cannot_be_reached(target):
+    target.outputs["ApiUrl"] = "http://127.0.0.1:9"
+    for way in (order.OrderCheck("108").by_api, order.OrderCheck("108").by_webhook):
+        (finding,) = examine(target, way)
+        assert finding.line("order").startswith("problem  order: http://127.0.0.1:9/")
+        assert "cannot be reached from here: ConnectionError" in finding.text
+
+
+def test_missing_stack_raises_before_any_check(stack):
+    with pytest.raises(CannotStart, match="there is no stack"):
+        Deployed.from_environment("nothing")

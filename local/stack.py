@@ -250,8 +250,6 @@ class LocalStack:
         template = built_template()
         # The emulator has no CodeDeploy, and its SAM transform sees no parameters but their defaults.
         template["Parameters"]["GradualDeployments"]["Default"] = "false"
-        # A condition cannot refer to AWS::AccountId there: this policy would keep plain HTTP from the queues.
-        del template["Resources"]["QueuePolicy"]
         # A reference to a number becomes a text, which its event source cannot compare with a number.
         messages = template["Resources"]["QueueFunction"]["Properties"]["Events"]["Messages"]["Properties"]
         messages["ScalingConfig"]["MaximumConcurrency"] = int(

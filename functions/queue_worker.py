@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from cancellation.clopos import Clopos
 from cancellation.deadline import Deadline
 from cancellation.errors import OUTAGE_ERRORS
-from cancellation.messages import parse_message
+from cancellation.messages import parse_message, read_types
 from cancellation.order import Outcome, cancel_order
 from cancellation.outage import Outage
 from cancellation.outcome_events import OutcomeEvents, outcome_detail
@@ -32,7 +32,7 @@ THREADS = 5
 MARGIN_S = 12
 # A kept-alive connection that Clopos closed meanwhile; everything else is the queue's to retry.
 MAX_ATTEMPTS = 2
-CANCELLATION_TYPES = frozenset(os.environ["CANCELLATION_TYPES"].split(","))
+CANCELLATION_TYPES = read_types(os.environ["CANCELLATION_TYPES"])
 
 tokens = Tokens(os.environ["TOKEN_SECRET_ARN"], os.environ["TOKEN_REFRESH_FUNCTION"])
 clopos = Clopos(

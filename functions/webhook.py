@@ -11,14 +11,14 @@ from cancellation.aws import AWS_ERRORS, call, client
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError, NotACancellation, internal_error
 from cancellation.http_api import header_values, respond
-from cancellation.messages import Order, parse_message
+from cancellation.messages import Order, parse_message, read_types
 from cancellation.settling import order_message, text_attribute
 from cancellation.telemetry import count_internal_error, logger, metrics, tracer
 from cancellation.webhook_secrets import WebhookSecrets, signature_headers
 
 MAX_BODY_BYTES = 64 * 1024
 MARGIN_S = 2  # for the answer and the log
-CANCELLATION_TYPES = frozenset(os.environ["CANCELLATION_TYPES"].split(","))
+CANCELLATION_TYPES = read_types(os.environ["CANCELLATION_TYPES"])
 
 sqs = client("sqs")
 secrets = WebhookSecrets(os.environ["WEBHOOK_SECRET_ARN"])
@@ -47,6 +47,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         logger.warning("webhook refused", error=exc.code, cause=exc.message, **keys)
         return respond(200, exc.envelope(request_id), exc)
     except Exception as exc:  # noqa: BLE001 - a bug: the sender sends again, so nothing is lost
+        metrics.add_metric("WebhooksRefused", MetricUnit.Count, 1)
         error = internal_error(exc)
         count_internal_error()
         return respond(500, error.envelope(request_id), error)

@@ -22,3 +22,10 @@ wrapped = st.recursive(
     max_leaves=3,
 )
 bodies = st.one_of(orders.map(json.dumps), wrapped.map(json.dumps), values.map(json.dumps), text)
+
+# What JSON can say at all: NaN, halves of surrogate pairs and huge numbers too.
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)

@@ -52,12 +52,12 @@ def parse_request(event: dict[str, Any]) -> Order:
 
 def header_values(event: dict[str, Any], name: str) -> list[str]:
     """Return the values of a header, from whichever of the two forms the event has."""
-    forms = [
-        *(event.get("multiValueHeaders") or {}).items(),
-        *((name, [value]) for name, value in (event.get("headers") or {}).items()),
-    ]
-    found = [values for key, values in forms if key.lower() == name]
-    return max(found, key=len, default=[])
+    single, multiple = event.get("headers") or {}, event.get("multiValueHeaders") or {}
+    return max(
+        [value for key, values in multiple.items() if key.lower() == name for value in values],
+        [value for key, value in single.items() if key.lower() == name],
+        key=len,
+    )
 
 
 def respond(status: int, envelope: dict[str, Any], error: CancelError | None = None) -> dict[str, Any]:

@@ -66,6 +66,11 @@ class Order:
     venue_id: int | None = None
 
 
+def read_types(names: str) -> frozenset[str]:
+    """Return the types in the parameter CancellationTypes, which are separated by commas."""
+    return frozenset(name.strip() for name in names.split(","))
+
+
 def parse_message(body: str, cancellation_types: Collection[str]) -> Order:
     """Read a queue message or a webhook's body, wrapped or not.
 

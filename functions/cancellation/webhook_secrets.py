@@ -64,7 +64,7 @@ class WebhookSecrets:
                 try:
                     webhook.verify(body, signed, json_parse=False)
                     return name
-                except WebhookVerificationError as exc:
+                except (WebhookVerificationError, UnicodeEncodeError) as exc:  # half of a surrogate pair
                     if "timestamp too" in str(exc):
                         raise CancelError(
                             "unauthenticated", "the timestamp is more than five minutes off; check the clock"

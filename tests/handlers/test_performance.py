@@ -42,6 +42,12 @@ def imported(function):
         "TOKEN_REFRESH_FUNCTION": "",
         "QUEUE_URL": "none",
         "DEAD_LETTER_QUEUE_URL": "none",
+        "CREDENTIALS_SECRET_ARN": "none",
+        "WEBHOOK_SECRET_ARN": "none",
+        "EVENT_BUS_NAME": "",
+        "QUEUE_WORKERS": "2",
+        "API_RESERVE": "30",
+        "CANCELLATION_TYPES": "order.cancelled",
     }
     script = (
         "import importlib, json, sys; sys.path.insert(0, sys.argv[1]); importlib.import_module(sys.argv[2]); "
@@ -86,7 +92,7 @@ def test_the_package_holds_bytecode_for_the_runtime_or_none():
 def test_a_thousand_cancellations_read_the_token_once_and_open_one_connection(
     clopos, call_api, aws_calls, connections
 ):
-    clopos.configure(quota=10**6)
+    clopos.configure(quota=10**6, failed_quota=10**6)
     for _ in range(1000):
         assert call_api(108).status == 200
     assert [operation for operation, _ in aws_calls] == ["GetSecretValue"]
@@ -96,7 +102,7 @@ def test_a_thousand_cancellations_read_the_token_once_and_open_one_connection(
 def test_a_hundred_batches_read_the_token_once_and_open_a_connection_a_thread(
     clopos, run_batch, function, aws_calls, connections
 ):
-    clopos.configure(quota=10**6)
+    clopos.configure(quota=10**6, failed_quota=10**6)
     for _ in range(100):
         assert run_batch(*({"order_id": 108} for _ in range(10))).fates == ["done"] * 10
     assert [operation for operation, _ in aws_calls].count("GetSecretValue") == 1

@@ -7,8 +7,8 @@ import pytest
 
 from local.simulator import Fault
 
-ORDER_ID = "order id: a positive integer, or a string of 1 to 64 letters, digits, '_' or '-'"
-VENUE_ID = "venue id: a positive integer"
+ORDER_ID = "order_id: must be a positive integer, or a string of 1 to 64 letters, digits, '_' or '-'"
+VENUE_ID = "venue_id: must be a positive integer"
 MESSAGE = 'a message must be a JSON object such as {"order_id": 108, "venue_id": 1}'
 
 
@@ -89,7 +89,7 @@ def test_a_bug_of_ours_loses_no_message(clopos, run_batch, function, monkeypatch
     ("body", "message"),
     [
         ("108 please", f"not JSON: {MESSAGE}"),
-        ({"id": 108}, MESSAGE),
+        ({"id": 108}, f"order_id is missing: {MESSAGE}"),
         ({"order_id": "../1"}, ORDER_ID),
         ({"order_id": 108, "venue_id": 0}, VENUE_ID),
     ],

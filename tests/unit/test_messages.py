@@ -6,15 +6,18 @@ import string
 import pytest
 from hypothesis import given
 
-from cancellation.errors import CancelError
-from cancellation.messages import Order, parse_message, parse_request
+from cancellation.errors import CancelError, NotACancellation
+from cancellation.http_api import parse_request
+from cancellation.messages import Order, parse_message
 from tests.strategies import bodies
 
 BODY = 'the body must be exactly {"status": "IGNORE"}'
-ORDER_ID = "order id: a positive integer, or a string of 1 to 64 letters, digits, '_' or '-'"
+ORDER_ID = "order_id: must be a positive integer, or a string of 1 to 64 letters, digits, '_' or '-'"
 VENUE = "x-venue: must be a positive integer"
-VENUE_ID = "venue id: a positive integer"
+VENUE_ID = "venue_id: must be a positive integer"
+TYPES = {"order.cancelled", "order.canceled"}
 MESSAGE = 'a message must be a JSON object such as {"order_id": 108, "venue_id": 1}'
+MISSING = f"order_id is missing: {MESSAGE}"
 
 
 def request(order_id="108", body='{"status": "IGNORE"}', headers=None, **event):
@@ -23,6 +26,7 @@ def request(order_id="108", body='{"status": "IGNORE"}', headers=None, **event):
         name: value if isinstance(value, list) else [value] for name, value in (headers or {}).items()
     }
     return {
+        "httpMethod": "PUT",
         "pathParameters": {"id": order_id},
         "queryStringParameters": None,
         "headers": {name: values[-1] for name, values in multiple.items()},
@@ -51,6 +55,20 @@ def test_a_request_names_its_venue(name):
 
 
 @pytest.mark.parametrize(
+    "event",
+    [
+        {"headers": {"x-venue": "31"}, "multiValueHeaders": None},
+        {"headers": None, "multiValueHeaders": {"x-venue": ["31"]}},
+        {"headers": {"X-Venue": "31"}, "multiValueHeaders": {}},
+        {"headers": {}, "multiValueHeaders": {"X-Venue": ["31"]}},
+    ],
+    ids=["headers alone", "multiValueHeaders alone", "headers beside none", "multiValueHeaders beside none"],
+)
+def test_a_venue_counts_in_whichever_form_the_event_has_it(event):
+    assert parse_request(request(**event)) == Order("108", 31)
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         case("another path", ORDER_ID, order_id="../1"),
@@ -66,6 +84,11 @@ def test_a_request_names_its_venue(name):
         case("a letter of another script", ORDER_ID, order_id="order-é"),
         case("no path parameters", ORDER_ID, pathParameters=None),
         case("a query string", "send no query parameters", queryStringParameters={"x": "2"}),
+        case(
+            "a repeated query string",
+            "send no query parameters",
+            multiValueQueryStringParameters={"x": ["2"]},
+        ),
         case("no body", f"not JSON: {BODY}", body=None),
         case("an empty body", f"not JSON: {BODY}", body=""),
         case("no JSON", f"not JSON: {BODY}", body="status=IGNORE"),
@@ -120,7 +143,7 @@ def test_a_bad_request_is_told_what_to_change(changes, message):
     ],
 )
 def test_a_message_names_its_order(message, order):
-    assert parse_message(json.dumps(message)) == order
+    assert parse_message(json.dumps(message), TYPES) == order
 
 
 MEANT = {"order_id": 108, "venue_id": 1}
@@ -139,10 +162,18 @@ WEBHOOK = {"type": "order.cancelled", "timestamp": "2026-01-08T14:00:00Z", "data
         pytest.param(SNS | {"Message": json.dumps(WEBHOOK)}, id="Standard Webhooks in SNS"),
         pytest.param(EVENTBRIDGE | {"detail": WEBHOOK}, id="Standard Webhooks in EventBridge"),
         pytest.param(EVENTBRIDGE | {"detail": json.dumps(MEANT)}, id="EventBridge with text as detail"),
+        pytest.param(SNS | {"detail": {"reason": "late"}, "data": []}, id="SNS beside other keys"),
+        pytest.param(
+            EVENTBRIDGE | {"Message": "cancel it", "data": None}, id="EventBridge beside other keys"
+        ),
+        pytest.param(WEBHOOK | {"Message": "{}", "detail": "late"}, id="Standard Webhooks beside other keys"),
+        pytest.param(
+            {"detail": {"data": {}}, "Message": '{"data": {"order_id": 108, "venue_id": 1}}'}, id="two deep"
+        ),
     ],
 )
 def test_a_wrapped_message_is_unwrapped(message):
-    assert parse_message(json.dumps(message)) == Order("108", 1)
+    assert parse_message(json.dumps(message), TYPES) == Order("108", 1)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +186,7 @@ def test_a_wrapped_message_is_unwrapped(message):
         case("a number", MESSAGE, "108"),
         case("a list", MESSAGE, '[{"order_id": 108}]'),
         case("null", MESSAGE, "null"),
-        case("no order_id", MESSAGE, '{"id": 108}'),
+        case("no order_id", MISSING, '{"id": 108}'),
         case("null for an id", ORDER_ID, '{"order_id": null}'),
         case("a boolean", ORDER_ID, '{"order_id": true}'),
         case("a float", ORDER_ID, '{"order_id": 108.5}'),
@@ -176,25 +207,62 @@ def test_a_wrapped_message_is_unwrapped(message):
         case("a venue of zero", VENUE_ID, '{"order_id": 108, "venue_id": 0}'),
         case("a boolean for a venue", VENUE_ID, '{"order_id": 108, "venue_id": true}'),
         case("a fraction of a venue", VENUE_ID, '{"order_id": 108, "venue_id": 1.0}'),
-        case("a wrapper with nothing in it", MESSAGE, '{"detail": {}}'),
-        case("a wrapper with text in it", f"not JSON: {MESSAGE}", '{"Message": "cancel 108"}'),
+        case("a wrapper with nothing in it", MISSING, '{"detail": {}}'),
+        case("a wrapper with text in it", MISSING, '{"Message": "cancel 108"}'),
         case(
             "wrapped five times",
-            MESSAGE,
+            MISSING,
             json.dumps({"data": {"data": {"data": {"data": {"data": MEANT}}}}}),
         ),
     ],
 )
 def test_a_bad_message_is_told_what_to_change(body, message):
     with pytest.raises(CancelError) as refused:
-        parse_message(body)
+        parse_message(body, TYPES)
     assert (refused.value.code, refused.value.message) == ("invalid_request", message)
+
+
+@pytest.mark.parametrize("type_", ["order.cancelled", "order.canceled"])
+@pytest.mark.parametrize("wrap", [lambda payload: payload, lambda payload: {"Message": json.dumps(payload)}])
+def test_a_payload_of_a_cancelling_type_is_a_cancellation(type_, wrap):
+    assert parse_message(json.dumps(wrap(WEBHOOK | {"type": type_})), TYPES) == Order("108", 1)
+
+
+@pytest.mark.parametrize(
+    "type_", ["order.created", "order.cancelled.v2", "ORDER.CANCELLED", "", None, 5, ["order.cancelled"]]
+)
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda payload: payload,
+        lambda payload: {"Message": json.dumps(payload)},
+        lambda payload: {"detail": payload},
+        lambda payload: payload | {"data": json.dumps(payload["data"])},
+    ],
+    ids=["alone", "in SNS", "in EventBridge", "with text as data"],
+)
+def test_a_payload_of_any_other_type_is_no_cancellation(type_, wrap):
+    with pytest.raises(NotACancellation) as refused:
+        parse_message(json.dumps(wrap(WEBHOOK | {"type": type_})), TYPES)
+    assert refused.value.code == "invalid_request"
+    assert refused.value.ignored_type == str(type_)
+
+
+def test_the_type_that_is_named_is_cut_short_and_printable():
+    with pytest.raises(NotACancellation) as refused:
+        parse_message(json.dumps(WEBHOOK | {"type": "order\ncreated" + "x" * 5000}), TYPES)
+    assert refused.value.ignored_type.startswith("order created")
+    assert len(refused.value.message) < 1000
+
+
+def test_an_order_may_have_a_type_of_its_own():
+    assert parse_message('{"type": "CALL_CENTER_ORDER", "order_id": 108}', TYPES) == Order("108")
 
 
 @given(bodies)
 def test_a_message_names_an_order_or_is_invalid(body):
     try:
-        order = parse_message(body)
+        order = parse_message(body, TYPES)
     except CancelError as exc:
         order, error = None, exc.code
     if order is None:

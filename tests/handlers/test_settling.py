@@ -1,8 +1,8 @@
 """What becomes of a message that was not done: it comes back later, or goes to the dead-letter queue."""
 
 import pytest
-from cancellation.redelivery import SQS_MAX_VISIBILITY_S
 
+from cancellation.settling import MAX_DELAY_S
 from local.simulator import Fault
 
 # -- a message that goes back
@@ -27,7 +27,7 @@ def test_a_message_that_goes_back_is_received_again_long_before_the_queues_own_t
         (429, {"RateLimit-Reset": "41"}, 41),
         (429, {"RateLimit-Reset": "41", "Retry-After": "50"}, 50),
         (503, {"Retry-After": "120"}, 120),
-        (429, {"Retry-After": "999999"}, SQS_MAX_VISIBILITY_S),
+        (429, {"Retry-After": "43200"}, MAX_DELAY_S),
     ],
 )
 def test_a_message_stays_hidden_for_as_long_as_clopos_asks(clopos, run_batch, status, asked, hidden_s):
@@ -116,10 +116,10 @@ def test_the_trace_goes_along(run_batch):
 
 @pytest.mark.parametrize("words", ["x" * 5000, "two\nlines\x00\x1b[31m\ud83d", "\ufffe\uffff", "日本" * 300])
 def test_sqs_takes_whatever_clopos_says(clopos, run_batch, words):
-    clopos.fail(108, Fault(400, {"success": False, "error": "validation_failed", "message": words}))
+    clopos.fail(108, Fault(404, {"success": False, "error": "not_found", "message": words}))
     said = dead_letter_attributes(run_batch({"order_id": 108}))["ErrorMessage"]["StringValue"]
     assert said.isprintable()
-    assert said.startswith("Clopos refuses to cancel this order: ")
+    assert said.startswith("Clopos knows no such order in this brand and venue: ")
     assert len(said) < 1000
 
 

@@ -171,9 +171,7 @@ class Tokens:
             If there is no answer.
         """
         if not self._refresh_function:
-            raise CancelError(
-                "clopos_access_denied", "the token has expired, and nobody has stored a newer one"
-            )
+            raise CancelError("clopos_access_denied", "Clopos rejects our token, and no newer one is stored")
         has_worked = refused.value == self._accepted
         request = json.dumps({"refused": fingerprint(refused.value), "has_worked": has_worked})
         self._lambda = self._lambda or client("lambda", REFRESH_CONFIG)

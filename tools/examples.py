@@ -15,7 +15,7 @@ from samtranslator.yaml_helper import yaml_parse
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "functions"))
 
-from cancellation.answers import read_cancellation, read_look  # noqa: E402
+from cancellation.answers import read_cancellation, read_check  # noqa: E402
 from cancellation.errors import CancelError, internal_error  # noqa: E402
 from cancellation.http_api import parse_request  # noqa: E402
 from cancellation.messages import Order, parse_message  # noqa: E402
@@ -146,8 +146,8 @@ def _put(status: int, error: str, message: str) -> CancelError:
 def _not_cancellable() -> CancelError:
     refusal = _put(400, "validation_failed", "Status is not allowed")
     order = {"id": 108, "status": "RECEIVED", "receipt": {"id": 10950}}
-    look = _answer(200, json.dumps({"success": True, "data": order}).encode())
-    return _raised(read_look, look, ORDER, "", refusal)
+    checked = _answer(200, json.dumps({"success": True, "data": order}).encode())
+    return _raised(read_check, checked, ORDER, "", refusal)
 
 
 def _internal_error() -> CancelError:

@@ -77,7 +77,7 @@ class TokenRefused(CancelError):
 
 
 class Refused(CancelError):
-    """Clopos rejects the PUT. Only a look at the order tells whether it is cancelled already.
+    """Clopos rejects the PUT. Only a check of the order tells whether it is cancelled already.
 
     `explained` is whether Clopos gave a reason that its documentation knows.
     """
@@ -91,7 +91,7 @@ def read_cancellation(answer: Answer, order: Order, token: str) -> dict[str, Any
     Raises
     ------
     Refused
-        If the order itself has to be looked at.
+        If the order itself has to be checked.
     TokenRefused
         If a newer token may help.
     CancelError
@@ -106,7 +106,7 @@ def read_cancellation(answer: Answer, order: Order, token: str) -> dict[str, Any
     raise error_of(answer, content, (token,), order)
 
 
-def read_look(answer: Answer, order: Order, token: str, refusal: Refused) -> dict[str, Any]:
+def read_check(answer: Answer, order: Order, token: str, refusal: Refused) -> dict[str, Any]:
     """Return the order as the result's `data`, from the answer to the GET that follows a refused PUT.
 
     Raises
@@ -118,7 +118,7 @@ def read_look(answer: Answer, order: Order, token: str, refusal: Refused) -> dic
     data = content.get("data")
     if not _is_success(answer, content) or not isinstance(data, dict):
         error = error_of(answer, content, (token,), order)
-        # A look is never refused for the order's state, so this says nothing about it.
+        # A GET is never refused for the order's state, so this says nothing about it.
         raise _error("clopos_bad_response", answer, {}, CancelError) if isinstance(error, Refused) else error
     status = data.get("status")
     if not same_id(data.get("id"), order) or not isinstance(status, str):
@@ -130,7 +130,10 @@ def read_look(answer: Answer, order: Order, token: str, refusal: Refused) -> dic
         raise CancelError("clopos_bad_response", refusal.message, refusal.upstream, refusal.retry_after_s)
     receipt = data.get("receipt")
     receipt_id = receipt.get("id") if isinstance(receipt, dict) else None
-    found = {"status": printable(status), "receipt_id": receipt_id if type(receipt_id) is int else None}
+    found = {
+        "status": printable(redact(status[:MAX_WORDS_CHARS], (token,))),
+        "receipt_id": receipt_id if type(receipt_id) is int else None,
+    }
     words = f"Clopos does not cancel this order: its status is {found['status']}"
     if found["receipt_id"] is not None:
         words += f", its receipt is {found['receipt_id']}"
@@ -154,7 +157,7 @@ def error_of(
     if meaning == "token_refused":
         return _error("clopos_access_denied", answer, said, TokenRefused)
     if meaning == "refused":
-        # An unexplained 200 is an undocumented answer until the look at the order says more.
+        # An unexplained 200 is an undocumented answer until the check of the order says more.
         refused = _error(
             "order_not_cancellable" if explained else "clopos_bad_response", answer, said, Refused
         )

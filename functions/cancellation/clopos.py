@@ -14,8 +14,8 @@ from cancellation.answers import (
     Refused,
     error_of,
     read_cancellation,
+    read_check,
     read_json,
-    read_look,
 )
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError
@@ -29,8 +29,8 @@ TRANSIENT_STATUSES = frozenset({429, *range(500, 600)} - {501, 505})
 # At once after the first failure, then after 1, 2, 4, 8 s and jitter: a gateway that restarts is soon back.
 BACKOFF_S = 0.5
 BACKOFF_JITTER_S = 0.25
-# `with` adds the receipt that the order has become.
-LOOK = "?with[0]=receipt:id,service_notification_id,status"
+# `with` adds the receipt that the order may have become.
+CHECK_QUERY = "?with[0]=receipt:id,service_notification_id,status"
 CREDENTIALS = ("client_id", "client_secret", "brand", "integrator_id")
 
 
@@ -67,7 +67,7 @@ class Clopos:
         self._transport = Transport(connections)
 
     def cancel(self, order: Order, token: str, deadline: Deadline, attempts: list[Answer]) -> dict[str, Any]:
-        """Set an order's status to `IGNORE` (`PUT /orders/{id}`), and look at the order if Clopos refuses.
+        """Set an order's status to `IGNORE` (`PUT /orders/{id}`), and check the order if Clopos refuses.
 
         A refusal alone does not tell whether the order is cancelled: an earlier PUT may have worked, and its
         answer got lost.
@@ -103,8 +103,8 @@ class Clopos:
             answer = self._call("PUT", path, headers, {"status": "IGNORE"}, deadline, attempts)
             return read_cancellation(answer, order, token)
         except Refused as refusal:
-            answer = self._call("GET", path + LOOK, headers, None, deadline, attempts)
-            return read_look(answer, order, token, refusal)
+            answer = self._call("GET", path + CHECK_QUERY, headers, None, deadline, attempts)
+            return read_check(answer, order, token, refusal)
 
     def accepts(self, token: str, deadline: Deadline) -> bool:
         """Return False if Clopos rejects a token (`GET /orders/{id}` of an order that does not exist)."""

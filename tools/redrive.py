@@ -8,6 +8,7 @@ SQS's own redrive (``StartMessageMoveTask``) cannot select messages and is missi
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections import defaultdict
@@ -187,6 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "without it, messages are only listed",
     )
     options = parser.parse_args(arguments)
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
     try:
         redrive = Redrive(Deployed.from_environment(options.stack))
         if options.code:
@@ -196,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"redrive: {error}", file=sys.stderr)
         return 1
     except AWS_ERRORS as error:  # a permission is missing, or SQS is out of reach
-        print(f"redrive: {explain(error)}", file=sys.stderr)
+        print(f"redrive: {explain(error, endpoint)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130  # as a shell would tell of Ctrl-C

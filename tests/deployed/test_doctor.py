@@ -13,15 +13,16 @@ import pytest
 from botocore import xform_name
 from botocore.config import Config
 
-from local.stack import STACK_NAME, built_template
-from tools import deployed
+from local.stack import ROOT, STACK_NAME, built_template
+from tools import dead_letters as dead_letters_module
+from tools import deployed, redrive
 from tools.checks import messages, order, tokens
 from tools.checks.alarms import alarms, subscriptions
 from tools.checks.configuration import event_bus, event_source, outputs, parameters, stages, throttling
 from tools.checks.messages import dead_letters, queue
 from tools.checks.tokens import credentials, schedule, token, token_refresh
 from tools.deployed import CannotStart, Deployed
-from tools.doctor import CHECKS, examine, main
+from tools.doctor import CHECKS, diagnose, examine, main
 
 CREDENTIALS = {
     "client_id": "not-a-client",
@@ -101,19 +102,16 @@ def run_aws(stack):
 
 @pytest.fixture
 def operator(stack):
-    """Return the stack as an operator with only these permissions sees it."""
+    """Return the stack as an operator sees it who has these permissions, or a policy of his own."""
     iam = stack.client("iam")
     name = "operator"
     iam.create_user(UserName=name)
     key = iam.create_access_key(UserName=name)["AccessKey"]
 
-    def allowed(*actions):
+    def allowed(*actions, policy=None):
         statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
-        iam.put_user_policy(
-            UserName=name,
-            PolicyName="allowed",
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
-        )
+        policy = policy or json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_user_policy(UserName=name, PolicyName="allowed", PolicyDocument=policy)
         session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name="us-east-1")
         return Deployed(STACK_NAME, session, stack.endpoint)
 
@@ -129,6 +127,7 @@ def operator(stack):
 @pytest.fixture
 def healthy(stack, clopos, deployed_queues, monkeypatch):
     monkeypatch.setattr(order, "POLL_S", 0.1)
+    monkeypatch.setattr(dead_letters_module, "LONG_POLL_S", 0)  # the emulator has a single server
     stack.refresh_token()
     return stack
 
@@ -144,16 +143,44 @@ def test_a_stack_in_order_gets_one_line_per_check_and_no_change(healthy, clopos,
     assert len(clopos.calls()) == calls_before
 
 
-def test_refresh_and_order_are_done_for_real(healthy, clopos, capsys, secretsmanager):
+# The emulator asks for these where AWS asks for GetAlias, GetFunctionConcurrency and ChangeMessageVisibility.
+EMULATOR_ACTIONS = {
+    "Effect": "Allow",
+    "Action": ["lambda:ListAliases", "lambda:PutFunctionConcurrency", "sqs:ChangeMessageVisibilityBatch"],
+    "Resource": "*",
+}
+
+
+@pytest.fixture
+def permitted(operator):
+    """The stack as an operator with the documented policy sees it."""
+    policy = json.loads((ROOT / "tools" / "operator-policy.json").read_text())
+    policy["Statement"].append(EMULATOR_ACTIONS)
+    return operator(policy=json.dumps(policy))
+
+
+def test_refresh_and_order_are_done_for_real_with_the_permissions_of_the_policy(
+    healthy, clopos, permitted, secretsmanager, capsys
+):
     token_before = secretsmanager.get_secret_value(SecretId=healthy.outputs["TokenSecretArn"])["VersionId"]
-    assert main([STACK_NAME, "--refresh", "--order", "108"]) == 0
+    assert diagnose(permitted, refresh=True, order_id="108")
     out = capsys.readouterr().out
     assert "ok       token refresh: a new token is stored" in out
     for way in ("API", "queue", "webhook"):
         assert f"ok       order 108 by {way}: cancelled in " in out
+    assert "unknown" not in out
     assert [call.status for call in clopos.calls(108)] == [200, 200, 200]
     token_now = secretsmanager.get_secret_value(SecretId=healthy.outputs["TokenSecretArn"])["VersionId"]
     assert token_now != token_before
+
+
+def test_dead_letters_can_be_redriven_with_the_permissions_of_the_policy(
+    healthy, clopos, deployed_queues, permitted, monkeypatch
+):
+    monkeypatch.setattr(redrive, "POLL_S", 0.2)
+    deployed_queues[1].send({"order_id": 108})
+    assert redrive.Redrive(permitted).move("all")
+    assert clopos.order(108)["status"] == "IGNORE"
 
 
 # -- no stack to look at

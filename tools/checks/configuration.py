@@ -143,8 +143,10 @@ def event_source(stack: Deployed) -> Findings:
                 f"the queue is read by {source['FunctionArn']}, not by the alias {ALIAS} of {function}",
                 f"{update} --function-name {function}:{ALIAS}",
             )
-        if source["State"] != "Enabled":
+        if source["State"] in ("Disabled", "Disabling"):
             yield problem(f"it is {source['State']}, so orders wait on the queue", f"{update} --enabled")
+        elif source["State"] != "Enabled":
+            yield unknown(f"it is {source['State']}", "Run the doctor again in a minute")
         if "ReportBatchItemFailures" not in source.get("FunctionResponseTypes", []):
             yield problem(
                 "it does not report batch item failures, so a failed message repeats its whole batch",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from cancellation.answers import Refused, TokenRefused, read_cancellation, read_look
+from cancellation.answers import Refused, TokenRefused, read_cancellation, read_check
 from cancellation.errors import CancelError
 from cancellation.messages import Order
 from cancellation.transport import Answer
@@ -336,17 +336,17 @@ def test_an_error_carries_how_long_clopos_asks_to_wait():
 
 def looked(data, refusal=REFUSAL):
     with pytest.raises(CancelError) as raised:
-        read_look(cancelled(data), ORDER, TOKEN, refusal)
+        read_check(cancelled(data), ORDER, TOKEN, refusal)
     return raised.value
 
 
 def test_an_order_that_turns_out_to_be_cancelled_is_a_success():
-    assert read_look(cancelled(DATA), ORDER, TOKEN, REFUSAL) == RESULT
+    assert read_check(cancelled(DATA), ORDER, TOKEN, REFUSAL) == RESULT
 
 
 def test_the_customer_in_the_order_goes_nowhere():
     data = DATA | {"payload": {"customer": {"name": "A. Person", "phone": "+994500000000"}}}
-    assert "payload" not in read_look(cancelled(data), ORDER, TOKEN, REFUSAL)
+    assert "payload" not in read_check(cancelled(data), ORDER, TOKEN, REFUSAL)
     assert "Person" not in repr(looked(data | {"status": "RECEIVED"}).envelope("request-1"))
 
 
@@ -384,7 +384,7 @@ def test_an_order_that_is_not_cancelled_is_told_with_its_status_and_receipt(rece
 )
 def test_a_look_that_shows_nothing_decides_nothing(looked_at):
     with pytest.raises(CancelError) as raised:
-        read_look(looked_at, ORDER, TOKEN, REFUSAL)
+        read_check(looked_at, ORDER, TOKEN, REFUSAL)
     assert raised.value.code == "clopos_bad_response"
 
 
@@ -400,7 +400,7 @@ def test_a_look_that_shows_nothing_decides_nothing(looked_at):
 )
 def test_a_look_that_fails_is_the_failure(looked_at, code):
     with pytest.raises(CancelError) as raised:
-        read_look(looked_at, ORDER, TOKEN, REFUSAL)
+        read_check(looked_at, ORDER, TOKEN, REFUSAL)
     assert raised.value.code == code
 
 
@@ -435,7 +435,7 @@ headers = st.dictionaries(
 
 @given(st.builds(answer, st.integers(200, 599), contents, headers), st.booleans())
 def test_every_answer_is_a_cancelled_order_or_a_documented_error_that_can_be_written(answered, look):
-    read = read_look if look else read_cancellation
+    read = read_check if look else read_cancellation
     arguments = (REFUSAL,) if look else ()
     try:
         envelope = {"success": True, "data": read(answered, ORDER, TOKEN, *arguments)}

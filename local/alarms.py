@@ -1,4 +1,4 @@
-"""What CloudWatch would make of a template's alarms; the emulator looks at neither periods nor dimensions."""
+"""The states that CloudWatch would give a template's alarms; the emulator ignores periods and dimensions."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,10 +15,10 @@ COMPARISONS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 
 
 def alarm_states(template: Json, metrics: Mapping[str, Points], now: float) -> list[Json]:
-    """Return the state in which CloudWatch would have each alarm of a template.
+    """Return the state that CloudWatch would give each alarm of a template.
 
-    Its periods end now, while CloudWatch's end with the minute; and each alarm treats missing data as not
-    breaching, as all of this template do.
+    Periods end now, while CloudWatch's end with the minute. Missing data counts as not breaching, or is
+    ignored: these are the two treatments that the template's alarms use.
 
     Parameters
     ----------
@@ -32,29 +32,35 @@ def alarm_states(template: Json, metrics: Mapping[str, Points], now: float) -> l
     Returns
     -------
     list of dict
-        `name`, `metric`, `breached` (when), `help`, `value` (of the latest period; None without data) and
-        `state`: `ALARM`, `OK`, or `INSUFFICIENT_DATA` where nobody measures the metric.
+        `name`, `metric`, `breached` (the condition), `help`, `value` (of the latest period; None without
+        data) and `state`: `ALARM`, `OK`, or `INSUFFICIENT_DATA` if the metric is not measured.
     """
-    states = []
-    for name, resource in template["Resources"].items():
-        if resource["Type"] != "AWS::CloudWatch::Alarm":
-            continue
-        alarm = resource["Properties"]
-        points, period, threshold = metrics.get(alarm["MetricName"]), alarm["Period"], alarm["Threshold"]
-        sign, breaches = COMPARISONS[alarm["ComparisonOperator"]]
-        values: list[float | None] = []
-        for end in (now - period * number for number in range(alarm["EvaluationPeriods"])):
-            inside = [value for at, value in points or [] if end - period < at <= end]
-            values.append(STATISTICS[alarm["Statistic"]](inside) if inside else None)
-        is_breached = all(value is not None and breaches(value, threshold) for value in values)
-        states.append(
-            {
-                "name": name.removesuffix("Alarm"),
-                "metric": alarm["MetricName"],
-                "breached": f"{sign} {threshold}",
-                "help": alarm["AlarmDescription"],
-                "value": values[0],
-                "state": "INSUFFICIENT_DATA" if points is None else "ALARM" if is_breached else "OK",
-            }
-        )
-    return states
+    return [
+        _described(name.removesuffix("Alarm"), resource["Properties"], metrics, now)
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    ]
+
+
+def _described(name: str, alarm: Json, metrics: Mapping[str, Points], now: float) -> Json:
+    sign, breaches = COMPARISONS[alarm["ComparisonOperator"]]
+    threshold, periods = alarm["Threshold"], alarm["EvaluationPeriods"]
+    points = [(at, value) for at, value in metrics.get(alarm["MetricName"], []) if at <= now]
+    end = now
+    if alarm.get("TreatMissingData") == "ignore" and points:  # the state stays that of the last data
+        end = max(at for at, _ in points)
+    values: list[float | None] = []
+    for number in range(periods):
+        last = end - alarm["Period"] * number
+        inside = [value for at, value in points if last - alarm["Period"] < at <= last]
+        values.append(STATISTICS[alarm["Statistic"]](inside) if inside else None)
+    breaching = sum(value is not None and breaches(value, threshold) for value in values)
+    state = "ALARM" if breaching >= int(alarm.get("DatapointsToAlarm") or periods) else "OK"
+    return {
+        "name": name,
+        "metric": alarm["MetricName"],
+        "breached": f"{sign} {threshold}",
+        "help": alarm["AlarmDescription"],
+        "value": values[0],
+        "state": state if alarm["MetricName"] in metrics else "INSUFFICIENT_DATA",
+    }

@@ -34,7 +34,6 @@ def measure(template: Json, records: Iterable[Json], queue: Json, now: float) ->
     metrics: dict[str, Points] = {
         alarm["MetricName"]: [] for alarm in alarms if not alarm["Namespace"].startswith("AWS/")
     }
-    deferred_since: dict[str, float] = {}
     failed_calls: Points = []
     for record in records:
         for directive in record.get("_aws", {}).get("CloudWatchMetrics", []):
@@ -43,18 +42,9 @@ def measure(template: Json, records: Iterable[Json], queue: Json, now: float) ->
                 values = record[metric["Name"]]
                 points = metrics.setdefault(metric["Name"], [])
                 points += [(at, value) for value in (values if isinstance(values, list) else [values])]
-        if record.get("outcome") == "deferred":
-            deferred_since.setdefault(record["message_id"], record["at"])
-        elif "outcome" in record:
-            deferred_since.pop(record.get("message_id", ""), None)
         # Of the error codes of a failed call, all but this one are 5xx answers.
         if record.get("outcome") == "failed" and record["result"]["error"] != "rate_limited":
             failed_calls.append((record["at"], 1))
     metrics["5XXError"] = failed_calls
     metrics["ApproximateNumberOfMessagesVisible"] = [(now, queue["dead"])]
-    # SQS tells a message's age only to whoever receives it, so it is counted from its first try.
-    age_s = now - min(deferred_since.values(), default=now) if queue["ready"] + queue["hidden"] else 0
-    metrics["ApproximateAgeOfOldestMessage"] = [
-        (now - ago, age_s - ago) for ago in range(0, int(age_s) + 1, 60)
-    ]
     return metrics

@@ -1,0 +1,150 @@
+"""The template's parameters and outputs: what the contract names, and what is refused before anything is deployed."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.infrastructure.cloudformation import Stack, template
+
+PARAMETERS = template()["Parameters"]
+DEFAULTS = {
+    "CloposBaseUrl": "https://integrations.clopos.com/open-api/v2",
+    "TokenRefresh": "ENABLED",
+    "AlarmEmail": "",
+    "LogRetentionDays": "30",
+    "GradualDeployments": "true",
+    "QueueWorkers": "2",
+    "ApiReserve": "30",
+    "CancellationTypes": "order.cancelled,order.canceled",
+    "EventBusName": "",
+    "PermissionsBoundaryArn": "",
+}
+OUTPUTS = {
+    *("ApiUrl", "QueueUrl", "QueueArn", "DeadLetterQueueUrl"),
+    *("TokenSecretArn", "CredentialsSecretArn", "WebhookSecretArn", "TokenRefreshFunctionName"),
+}
+QUOTA = 300  # Clopos's calls per minute
+
+
+def is_accepted(name, value):
+    """Whether CloudFormation accepts a value: the constraints that the template uses, as its reference has them."""
+    parameter = PARAMETERS[name]
+    assert not {"MinValue", "MaxValue", "MinLength"} & parameter.keys()
+    return (
+        ("AllowedValues" not in parameter or value in map(str, parameter["AllowedValues"]))
+        and re.fullmatch(parameter.get("AllowedPattern", ".*"), value, re.DOTALL) is not None
+        and len(value) <= parameter.get("MaxLength", 4096)
+    )
+
+
+def test_the_parameters_are_those_of_the_contract_with_their_defaults():
+    assert {name: str(parameter["Default"]) for name, parameter in PARAMETERS.items()} == DEFAULTS
+    assert [name for name, default in DEFAULTS.items() if not is_accepted(name, default)] == []
+
+
+def test_the_outputs_are_those_of_the_contract():
+    assert Stack().outputs.keys() == OUTPUTS
+
+
+@pytest.mark.parametrize("section", ["Parameters", "Outputs"])
+def test_all_of_them_are_described(section):
+    assert [name for name, each in template()[section].items() if not each.get("Description")] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    {
+        "CloposBaseUrl": [
+            "http://127.0.0.1:4010/open-api/v2",
+            "http://localhost",
+            "https://proxy.example.com",
+        ],
+        "AlarmEmail": ["ops@example.com"],
+        "QueueWorkers": [str(number) for number in range(2, 11)],
+        "ApiReserve": ["0", "9", "10", "99", "100", "199", "200", "289", "290"],
+        "CancellationTypes": ["cancelled", "order.cancelled,com.example/Order:Cancelled,x_1"],
+        "EventBusName": ["default", "orders-bus", "a" * 48],
+        "PermissionsBoundaryArn": [
+            "arn:aws:iam::111122223333:policy/team/boundary",
+            "arn:aws-us-gov:iam::aws:policy/PowerUserAccess",
+        ],
+    }.items(),
+)
+def test_good_values_are_accepted(name, values):
+    assert [value for value in values if not is_accepted(name, value)] == []
+
+
+REFUSED = {
+    "CloposBaseUrl": [
+        "",
+        "http://example.com",
+        "https://",
+        "https://example.com/?a=1",
+        "https://" + "a" * 73,
+    ],
+    "AlarmEmail": ["ops", "ops@", "a b@example.com"],
+    "LogRetentionDays": ["31", "0"],
+    "QueueWorkers": ["0", "1", "11", "2.5", "-2", "two", ""],
+    "ApiReserve": ["291", "300", "301", "1000", "30.5", "-1", "030", ""],
+    "CancellationTypes": ["", ",", "a,", "a,,b", "a, b", "a" * 111],
+    "EventBusName": ["arn:aws:events:eu-central-1:111122223333:event-bus/orders", "a b", "a" * 49],
+    "PermissionsBoundaryArn": ["boundary", "arn:aws:iam::111122223333:role/boundary"],
+}
+
+
+@pytest.mark.parametrize(("name", "values"), REFUSED.items())
+def test_bad_values_are_refused_with_a_sentence(name, values):
+    assert [value for value in values if is_accepted(name, value)] == []
+    assert PARAMETERS[name]["ConstraintDescription"].startswith("must be ")
+
+
+def test_every_worker_keeps_a_call_of_the_quota_whatever_the_reserve():
+    most_workers, most_reserved = (
+        max(number for number in range(2 * QUOTA) if is_accepted(name, str(number)))
+        for name in ("QueueWorkers", "ApiReserve")
+    )
+    assert (QUOTA - most_reserved) // most_workers >= 1
+
+
+def test_the_number_of_workers_is_set_in_one_place():
+    stack = Stack(QueueWorkers="7")
+    assert stack["QueueFunctionMessages"]["ScalingConfig"] == {"MaximumConcurrency": "7"}
+    assert stack["QueueFunction"]["Environment"]["Variables"]["QUEUE_WORKERS"] == "7"
+
+
+@pytest.mark.parametrize("bus", ["default", "orders"])
+def test_only_a_stack_with_an_event_bus_may_publish_and_only_there(bus):
+    assert "events:" not in str(Stack().resources)
+    stack = Stack(EventBusName=bus)
+    assert [
+        (statement["Action"], statement["Resource"])
+        for statement in stack["OutcomePolicy"]["PolicyDocument"]["Statement"]
+    ] == [("events:PutEvents", f"arn:aws:events:eu-central-1:111122223333:event-bus/{bus}")]
+    roles = {
+        logical_id
+        for logical_id, role in stack.of_type("AWS::IAM::Role").items()
+        if {"Ref": "OutcomePolicy"} in role.get("ManagedPolicyArns", [])
+    }
+    assert roles == {"ApiRole", "QueueRole"}
+    for function in ("ApiFunction", "QueueFunction"):
+        assert stack[function]["Environment"]["Variables"]["EVENT_BUS_NAME"] == bus
+
+
+def test_every_role_has_the_permissions_boundary():
+    arn = "arn:aws:iam::111122223333:policy/boundary"
+    roles = Stack(PermissionsBoundaryArn=arn).of_type("AWS::IAM::Role")
+    assert len(roles) == 6
+    assert {role.get("PermissionsBoundary") for role in roles.values()} == {arn}
+    assert not [role for role in Stack().of_type("AWS::IAM::Role").values() if "PermissionsBoundary" in role]
+
+
+def test_an_alarm_address_is_subscribed_only_if_there_is_one():
+    assert Stack().of_type("AWS::SNS::Subscription") == {}
+    [subscription] = Stack(AlarmEmail="ops@example.com").of_type("AWS::SNS::Subscription").values()
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "ops@example.com")
+
+
+def test_samconfig_gives_the_stack_the_name_that_the_rest_of_the_project_uses():
+    config = (Path(__file__).parents[2] / "samconfig.toml").read_text()
+    assert f'stack_name = "{Stack()["Api"]["Name"]}"' in config

@@ -212,9 +212,9 @@ def is_denied(error: BaseException) -> bool:
 
 
 def missing_permission(error: ClientError) -> str:
-    """Return the IAM action that a refused call needs."""
+    """Return the IAM action that a refused call needs; SQS, for one, does not always name it."""
     named = re.search(r"not authorized to perform:? ([\w-]+:\w+)", error.response["Error"].get("Message", ""))
-    return named[1] if named else error.operation_name
+    return named[1] if named else f"for {error.operation_name}"
 
 
 def explain(error: ClientError | BotoCoreError, endpoint: str = "") -> str:

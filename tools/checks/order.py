@@ -125,7 +125,7 @@ def result_of_message(stack: Deployed, message_id: str) -> Finding:
     while time.monotonic() - started < RESULT_WITHIN_S:
         for line in _log_lines(stack, configuration["LoggingConfig"]["LogGroup"], message_id):
             if line.get("outcome") == "cancelled":
-                return ok(f"cancelled in {time.monotonic() - started:.0f} s, message {message_id}")
+                return ok(f"cancelled in {time.monotonic() - started:.1f} s, message {message_id}")
             if "outcome" in line:
                 return _not_cancelled(line["outcome"], line.get("result", {}))
         time.sleep(POLL_S)

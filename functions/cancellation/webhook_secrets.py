@@ -1,7 +1,8 @@
 """The signing secrets of the webhook, and the check of a signature (Standard Webhooks)."""
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 
 from standardwebhooks import Webhook, WebhookVerificationError
 from standardwebhooks.webhooks import EmptyWebhookSecretError
@@ -38,6 +39,7 @@ class WebhookSecrets:
             "current": Secret(arn, "AWSCURRENT", MAX_STALE_S),
             "previous": Secret(arn, "AWSPREVIOUS", MAX_STALE_S),
         }
+        self._reread_at = 0.0  # Unix seconds
 
     def verify(self, body: str, headers: Mapping[str, str], deadline: Deadline) -> str:
         """Check a webhook's signature and return which secret it was made with: `current` or `previous`.
@@ -58,7 +60,7 @@ class WebhookSecrets:
         """
         signed = signature_headers(headers)
         usable: dict[str, Webhook] = {}
-        for max_age_s in (CACHE_S, REREAD_S):
+        for max_age_s in self._max_ages_s():
             usable = self._usable(deadline, max_age_s)
             for name, webhook in usable.items():
                 try:
@@ -72,6 +74,13 @@ class WebhookSecrets:
         if "current" not in usable:
             raise CancelError("service_unavailable", CANNOT_CHECK)
         raise CancelError("unauthenticated", "the webhook cannot be authenticated")
+
+    def _max_ages_s(self) -> Iterator[float]:
+        """Yield how old the secrets may be: as they are cached, then read anew if that is not too often."""
+        yield CACHE_S
+        if not 0 <= time.time() - self._reread_at < REREAD_S:
+            self._reread_at = time.time()
+            yield 0
 
     def _usable(self, deadline: Deadline, max_age_s: float) -> dict[str, Webhook]:
         """Return what checks signatures, by the name of the secret; without secrets that cannot check any."""

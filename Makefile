@@ -33,11 +33,11 @@ help: ## List the targets
 
 .PHONY: run
 run: build .venv-emulator/.installed ## Deploy to a local AWS emulator, cancel orders there, show the results
-	@$(PY) -m local.run
+	@$(PY) -m local.tour
 
 .PHONY: start
 start: build .venv-emulator/.installed ## The same stack, left running until Ctrl-C
-	@exec $(PY) -m local.stack
+	@exec $(PY) -m local.start
 
 .PHONY: test
 test: build .venv-emulator/.installed ## Run every test

@@ -1,25 +1,107 @@
-"""Run the AWS emulator for as long as standard input stays open, under the emulator's own Python.
+"""Starting and stopping the AWS emulator."""
 
-Whoever starts it holds the other end. When that process ends, however it ends, the emulator, the functions
-that it runs and the folder given as the argument are gone too.
-"""
-
+import contextlib
 import os
-import runpy
 import shutil
 import signal
-import sys
-import threading
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import requests
+
+from local.aws import REGION
+from local.errors import StackError
+from local.paths import ROOT, STATE
+from local.ports import HOST, free_port
+from local.waiting import wait_for
+
+LOG = STATE / "emulator.log"
+
+#: Where X-Ray's SDK looks for a daemon by default. Nothing needs to listen there.
+XRAY_DAEMON = f"{HOST}:2000"
+
+START_TIMEOUT_S = 60  # usually 2 s; 15 s until its sources are compiled
+POLL_S = 0.05
 
 
-def end_with_parent(folder: str) -> None:
-    """Wait for the end of standard input, then end this process group and what it wrote."""
-    sys.stdin.buffer.read()
-    shutil.rmtree(folder, ignore_errors=True)  # functions may still be writing there
-    os.killpg(0, signal.SIGKILL)
+@contextlib.contextmanager
+def emulator(port: int = 0, xray_daemon: str = XRAY_DAEMON) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run the AWS emulator for as long as the ``with`` block lasts.
+
+    Parameters
+    ----------
+    port : int
+        Where it listens; 0 means any free port.
+    xray_daemon : str
+        Address and port to which the functions send their trace segments (UDP).
+
+    Yields
+    ------
+    tuple of str and subprocess.Popen
+        Its address, and its process. The functions run in child processes of it.
+
+    Raises
+    ------
+    StackError
+        If it is not installed or does not start.
+    """
+    python = ROOT / ".venv-emulator" / "bin" / "python"
+    if not python.exists():
+        raise StackError("The emulator is not installed. Run: make .venv-emulator/.installed")
+    STATE.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="emulator-", dir=STATE))
+    log = folder / "log"
+    port = port or free_port()
+    with log.open("wb") as log_file:
+        process = subprocess.Popen(
+            [python, "-I", Path(__file__).with_name("emulator_process.py"), folder],
+            stdin=subprocess.PIPE,
+            stdout=log_file,
+            stderr=subprocess.STDOUT,
+            # The functions inherit this environment, so it contains nothing of ours or of the user's.
+            env={
+                "PATH": os.defpath,
+                "LANG": "C.UTF-8",
+                "HOME": str(folder),
+                "TMPDIR": str(folder),
+                "STATE_DIR": str(folder),
+                "S3_DATA_DIR": str(folder),
+                "BIND_HOST": HOST,
+                "MINISTACK_HOST": HOST,
+                "GATEWAY_PORT": str(port),
+                "MINISTACK_REGION": REGION,
+                "AUTH": "true",
+                "LAMBDA_EXECUTOR": "local",
+                "AWS_XRAY_DAEMON_ADDRESS": xray_daemon,
+                "IOT_MTLS_ENABLED": "0",  # it would listen on every network interface
+                "SFTP_ENABLED": "0",
+            },
+            start_new_session=True,  # so that Ctrl-C reaches only us, and killpg all of its processes
+        )
+    try:
+        endpoint = f"http://{HOST}:{port}"
+        _wait_until_ready(endpoint, process, log)
+        yield endpoint, process
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(process.pid, signal.SIGKILL)  # it holds nothing worth saving
+        process.communicate()
+        log.replace(LOG)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-if __name__ == "__main__":
-    threading.Thread(target=end_with_parent, args=sys.argv[1:], daemon=True).start()
-    del sys.argv[1:]  # the emulator reads it as well
-    runpy.run_module("ministack", run_name="__main__")
+def _wait_until_ready(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    with requests.Session() as session:
+        session.trust_env = False
+
+        def is_ready() -> bool:
+            try:
+                return session.get(f"{endpoint}/_ministack/health", timeout=5).ok
+            except requests.RequestException:  # it does not listen yet
+                return False
+
+        wait_for(lambda: process.poll() is not None or is_ready(), START_TIMEOUT_S, interval_s=POLL_S)
+        if process.poll() is not None or not is_ready():
+            raise StackError(f"The AWS emulator did not start.\n{log.read_text(errors='replace')[-2000:]}")

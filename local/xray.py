@@ -7,12 +7,26 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, Self
 
+from local.ports import HOST
+
 Json = dict[str, Any]
 
-HOST = "127.0.0.1"
 MAX_DATAGRAM_BYTES = 65_535  # X-Ray's limit of a document is 64 KiB, as UDP's is
 RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024  # what the kernel holds while this process is busy
 KEPT_TRACES = 1000  # an hour of play
+
+
+def open_daemon() -> socket.socket:
+    """Return a socket, on any free port, that receives what is sent to an X-Ray daemon."""
+    daemon = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    daemon.bind((HOST, 0))
+    return daemon
+
+
+def address(daemon: socket.socket) -> str:
+    """Return a daemon's address, in the form that `AWS_XRAY_DAEMON_ADDRESS` takes."""
+    host, port = daemon.getsockname()
+    return f"{host}:{port}"
 
 
 class Traces:
@@ -29,10 +43,9 @@ class Traces:
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket = open_daemon()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        self._socket.bind((HOST, 0))
-        self.address = f"{HOST}:{self._socket.getsockname()[1]}"
+        self.address = address(self._socket)
         self._thread = threading.Thread(target=self._receive, daemon=True)
         self._thread.start()
         return self

@@ -7,7 +7,6 @@ simulator and the emulator of the deployed stack; ``tests/deployed`` goes throug
 import json
 import os
 import re
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +25,7 @@ os.environ |= {
 }
 
 from local.stack import LocalStack
+from local.waiting import wait_for
 from local.xray import Traces
 
 Json = dict[str, Any]
@@ -90,55 +90,10 @@ def store_token(stack, secretsmanager):
 # -- the queue
 
 
-class Queue:
-    """A queue of the emulator."""
-
-    def __init__(self, sqs: Any, url: str) -> None:
-        self._sqs = sqs
-        self.url = url
-
-    def send(self, *bodies: Any, **message: Any) -> list[str]:
-        """Send messages and return their ids."""
-        return [
-            self._sqs.send_message(
-                QueueUrl=self.url, MessageBody=body if isinstance(body, str) else json.dumps(body), **message
-            )["MessageId"]
-            for body in bodies
-        ]
-
-    def receive(self, wait_s: int = 0) -> list[Json]:
-        """Take up to ten messages."""
-        return self._sqs.receive_message(
-            QueueUrl=self.url,
-            MaxNumberOfMessages=10,
-            WaitTimeSeconds=wait_s,
-            MessageSystemAttributeNames=["All"],
-            MessageAttributeNames=["All"],
-        ).get("Messages", [])
-
-    def delete(self, message: Json) -> None:
-        self._sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
-
-    def take_all(self) -> list[Json]:
-        """Take all that can be had, for good."""
-        messages = []
-        while batch := self.receive():
-            messages += batch
-            for message in batch:
-                self.delete(message)
-        return messages
-
-    def counts(self) -> tuple[int, int]:
-        """Return how many messages can be had, and how many are hidden."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
-        return int(found[names[0]]), int(found[names[1]])
-
-
 @pytest.fixture
 def deployed_queues(stack, sqs):
     """The queue of the deployed stack and its dead-letter queue; the test leaves both empty."""
-    queue, dead_letters = (Queue(sqs, stack.outputs[name]) for name in ("QueueUrl", "DeadLetterQueueUrl"))
+    queue, dead_letters = stack.queue, stack.dead_letters
     yield queue, dead_letters
     eventually(lambda: queue.counts() == (0, 0))
     dead_letters.take_all()
@@ -147,14 +102,11 @@ def deployed_queues(stack, sqs):
 PATIENCE_S = 90  # for what takes a second on an idle machine
 
 
-def eventually(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """Return the first truth that the condition yields."""
-    patience = time.monotonic() + patience_s
-    while time.monotonic() < patience:
-        if found := condition():
-            return found
-        time.sleep(0.1)
-    raise AssertionError("it did not come true")
+def eventually(condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
+    """Return the first true value that the condition returns."""
+    found = wait_for(condition, timeout_s)
+    assert found, f"it did not come true within {timeout_s} s"
+    return found
 
 
 # test_template.py and test_alarms.py use them too, and stand here until they move to tests/infrastructure.

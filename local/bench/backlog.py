@@ -8,19 +8,20 @@ import contextlib
 import json
 import statistics
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pygal  # type: ignore[import-untyped]
 from pygal.style import LightGreenStyle  # type: ignore[import-untyped]
 
 from local.bench.machine import Machine
 from local.bench.processes import RUNTIME
-from local.stack import say
+from local.console import say
+from local.queues import Queue
 
 QUOTA = 300  # Clopos's own
 WINDOW_S = 6.0  # for its 60 s: 10,000 messages take 200 s
@@ -98,14 +99,14 @@ def drain(machine: Machine, artifact: Path, module: str, messages: int) -> Drain
     """Put messages on a queue and let the workers do them."""
     machine.reset(quota=QUOTA, window=WINDOW_S, latency=LATENCY_S)
     machine.clopos.add_orders(list(range(1, messages + 1)))
-    dead, queue = queues(machine, MAX_RECEIVES[module])
-    fill(machine, queue, messages)
+    queue, dead_letters = create_queues(machine.sqs, MAX_RECEIVES[module])
+    queue.send_many(*({"order_id": order} for order in range(1, messages + 1)))
     depth: list[tuple[float, int]] = []
     patience_s = PATIENCE * WINDOW_S * max(1, messages / QUOTA)
-    with workers(machine, artifact, module, QUEUE_URL=queue, DEAD_LETTER_QUEUE_URL=dead):
+    with workers(machine, artifact, module, QUEUE_URL=queue.url, DEAD_LETTER_QUEUE_URL=dead_letters.url):
         started = time.monotonic()
         while time.monotonic() - started < patience_s:
-            left = count(machine, queue)
+            left = sum(queue.counts())
             depth.append((time.monotonic() - started, left))
             if not left:
                 break
@@ -118,30 +119,18 @@ def drain(machine: Machine, artifact: Path, module: str, messages: int) -> Drain
         [call.time - first for call in calls if call.status != 429],
         Counter(call.status for call in calls),
         Counter(machine.clopos.statuses().values())["IGNORE"],
-        count(machine, dead),
-        count(machine, queue),
+        sum(dead_letters.counts()),
+        sum(queue.counts()),
         depth,
     )
 
 
-def queues(machine: Machine, max_receives: int) -> tuple[str, str]:
-    """Make a dead-letter queue and a queue, and return their URLs."""
-    dead = machine.sqs.create_queue(QueueName=f"dead-{uuid.uuid4()}")["QueueUrl"]
-    found = machine.sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])
-    policy = {"deadLetterTargetArn": found["Attributes"]["QueueArn"], "maxReceiveCount": max_receives}
-    attributes = {"VisibilityTimeout": str(VISIBILITY_S), "RedrivePolicy": json.dumps(policy)}
-    queue = machine.sqs.create_queue(QueueName=f"queue-{uuid.uuid4()}", Attributes=attributes)["QueueUrl"]
-    return dead, queue
-
-
-def fill(machine: Machine, queue: str, messages: int) -> None:
-    """Send a message for each of the orders from 1 on."""
-    for start in range(1, messages + 1, 10):
-        orders = range(start, min(start + 10, messages + 1))
-        entries = [{"Id": str(order), "MessageBody": json.dumps({"order_id": order})} for order in orders]
-        answer = machine.sqs.send_message_batch(QueueUrl=queue, Entries=entries)
-        if answer.get("Failed"):
-            raise RuntimeError("the emulator did not take all messages")
+def create_queues(sqs: Any, max_receives: int) -> tuple[Queue, Queue]:
+    """Return a new queue and its dead-letter queue."""
+    dead_letters = Queue.create(sqs)
+    policy = {"deadLetterTargetArn": dead_letters.attribute("QueueArn"), "maxReceiveCount": max_receives}
+    queue = Queue.create(sqs, VisibilityTimeout=str(VISIBILITY_S), RedrivePolicy=json.dumps(policy))
+    return queue, dead_letters
 
 
 @contextlib.contextmanager
@@ -159,13 +148,6 @@ def workers(machine: Machine, artifact: Path, module: str, **variables: str) -> 
         for worker in started:
             worker.tell("go")
         yield
-
-
-def count(machine: Machine, queue: str) -> int:
-    """Return how many messages are on a queue, hidden ones included."""
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    found = machine.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
-    return sum(int(found[name]) for name in names)
 
 
 def straightness(drains: list[Drain]) -> tuple[float, float]:

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from local.bench.processes import Lambda, trace_daemon
+from local.aws import aws_client
+from local.bench.processes import Lambda
+from local.emulator import emulator
+from local.paths import ROOT
 from local.simulator import SimulatorClient
-from local.stack import ROOT, aws_client, emulator
+from local.xray import address, open_daemon
 
 #: Nobody meets this quota. The simulator counts the calls of a window one by one: hence the short one.
 UNLIMITED = {"quota": 1_000_000, "failed_quota": 1_000_000, "window": 1.0}
@@ -61,8 +64,13 @@ def simulator() -> Iterator[SimulatorClient]:
 
 @contextlib.contextmanager
 def machine() -> Iterator[Machine]:
-    """Start everything, and end it with the block."""
-    with simulator() as clopos, trace_daemon() as daemon, emulator(0, daemon) as (endpoint, _):
+    """Start everything, and stop it at the end of the block."""
+    # Nothing reads what is sent to the daemon: that would take processor time from what is measured.
+    with (
+        simulator() as clopos,
+        open_daemon() as daemon,
+        emulator(xray_daemon=address(daemon)) as (endpoint, _),
+    ):
         token = clopos.issue_token(expires_in=86400)  # a day: longer than the benchmark
         secret = aws_client("secretsmanager", endpoint).create_secret(Name="token", SecretString=token)
         variables = {
@@ -72,7 +80,7 @@ def machine() -> Iterator[Machine]:
             "QUEUE_URL": "",
             "DEAD_LETTER_QUEUE_URL": "",
             "AWS_ENDPOINT_URL": endpoint,
-            "AWS_XRAY_DAEMON_ADDRESS": daemon,
+            "AWS_XRAY_DAEMON_ADDRESS": address(daemon),
             "BENCH_TOKEN": token,
         }
         # The interpreter behind our virtual environment.

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from local.stack import ROOT, STATE
+from local.paths import ROOT, STATE
 
 TEMPLATE = """\
 AWSTemplateFormatVersion: "2010-09-09"

@@ -4,15 +4,13 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
-from local.stack import HOST, REGION, ROOT_USER
+from local.aws import REGION, ROOT_USER
 
 HERE = Path(__file__).parent
 RUNTIME = HERE / "runtime.py"
@@ -149,11 +147,3 @@ def read_only_copy(artifact: Path, target: Path) -> Path:
     for path in (target, *target.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     return target
-
-
-@contextlib.contextmanager
-def trace_daemon() -> Iterator[str]:
-    """Take what is sent to X-Ray's daemon, and yield its address; nobody reads it."""
-    with socket.socket(type=socket.SOCK_DGRAM) as daemon:
-        daemon.bind((HOST, 0))
-        yield "{}:{}".format(*daemon.getsockname())

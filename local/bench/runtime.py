@@ -19,29 +19,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+from local.lambda_events import LambdaContext, sqs_record  # noqa: E402
+
+sys.path[0] = os.environ["LAMBDA_TASK_ROOT"]  # from here on, only the artifact can be imported
 
 Json = dict[str, Any]
-Handler = Callable[[Json, "Context"], Json]
+Handler = Callable[[Json, LambdaContext], Json]
 
-EVENT = json.loads((Path(__file__).parents[2] / "events" / "api.json").read_text())
-
-
-class Context:
-    """Lambda's context of an invocation."""
-
-    aws_request_id = "8f5e0b7c-5b1c-4c86-9a3e-3a1f1c2d4e5f"
-    function_name = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
-    function_version = "$LATEST"
-    memory_limit_in_mb = 1024
-    invoked_function_arn = f"arn:aws:lambda:us-east-1:000000000000:function:{function_name}"
-
-    def __init__(self, timeout_s: float = 90) -> None:
-        self._until = time.monotonic() + timeout_s
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Return the milliseconds until Lambda would kill the function."""
-        return round((self._until - time.monotonic()) * 1000)
+EVENT = json.loads((ROOT / "events" / "api.json").read_text())
 
 
 def handler(module: str) -> Handler:
@@ -52,7 +39,7 @@ def handler(module: str) -> Handler:
 
 def cancel(api_handler: Handler) -> None:
     """Cancel an order through the API's handler."""
-    answer = api_handler(EVENT, Context())
+    answer = api_handler(EVENT, LambdaContext())
     if answer["statusCode"] != 200:
         raise RuntimeError(answer["body"])
 
@@ -136,9 +123,9 @@ def batch(orders: str, rounds: str) -> Json:
     queue_handler = handler("queue_worker")
     times, cpu_times = [], []
     for _ in range(1 + int(rounds)):
-        records = [record(f"message-{order}", json.dumps({"order_id": 108})) for order in range(int(orders))]
+        records = [sqs_record(message(number)) for number in range(int(orders))]
         started, cpu_started = time.perf_counter(), time.process_time()
-        result = queue_handler({"Records": records}, Context())
+        result = queue_handler({"Records": records}, LambdaContext())
         times.append(time.perf_counter() - started)
         cpu_times.append(time.process_time() - cpu_started)
         if result["batchItemFailures"]:
@@ -147,18 +134,14 @@ def batch(orders: str, rounds: str) -> Json:
     return {"seconds": statistics.median(times[1:]), "cpu": statistics.median(cpu_times[1:])}
 
 
-def record(message_id: str, body: str, receipt_handle: str = "", attributes: Any = None) -> Json:
-    """Return a message as Lambda hands it over."""
+def message(number: int) -> Json:
+    """Return a message of its own for order 108, as it is received."""
     return {
-        "messageId": message_id,
-        "receiptHandle": receipt_handle,
-        "body": body,
-        "attributes": {"ApproximateReceiveCount": "1", **(attributes or {})},
-        "messageAttributes": {},
-        "md5OfBody": "",
-        "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:queue",
-        "awsRegion": "us-east-1",
+        "MessageId": f"message-{number}",
+        "ReceiptHandle": f"receipt-{number}",
+        "Body": json.dumps({"order_id": 108}),
+        "Attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": str(int(time.time() * 1000))},
+        "MD5OfBody": "",
     }
 
 
@@ -179,8 +162,8 @@ def drain(module: str) -> None:
         ).get("Messages", [])
         if not messages:
             continue
-        records = [record(m["MessageId"], m["Body"], m["ReceiptHandle"], m["Attributes"]) for m in messages]
-        result = queue_handler({"Records": records}, Context())
+        records = [sqs_record(message) for message in messages]
+        result = queue_handler({"Records": records}, LambdaContext())
         failed = {failure["itemIdentifier"] for failure in result["batchItemFailures"]}
         done = [m["ReceiptHandle"] for m in messages if m["MessageId"] not in failed]
         if done:

@@ -1,11 +1,9 @@
 """One call at a time: cold starts, warm calls, batches, the package."""
 
-import io
 import re
 import statistics
 import subprocess
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 
 from local.bench.machine import UNLIMITED, Machine
 from local.bench.processes import FLOOR, RUNTIME, Run
-from local.stack import files, say
+from local.console import say
 
 COLD_ROUNDS = 15
 WARM_ROUNDS = 1000
@@ -118,15 +116,6 @@ def batches(machine: Machine, artifact: Path) -> dict[str, Mapping[str, float]]:
         name: machine.aws.run(artifact, RUNTIME, "batch", orders, BATCH_ROUNDS).result
         for name, orders in (("one", 1), ("ten", BATCH_ORDERS))
     }
-
-
-def zipped_bytes(artifact: Path) -> int:
-    """Return the size of the package as it is uploaded."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as package:  # zlib's level 6, as sam's
-        for name, path in files(artifact):
-            package.write(path, name)
-    return len(buffer.getvalue())
 
 
 def has_valgrind() -> bool:

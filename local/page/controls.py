@@ -12,8 +12,9 @@ import requests
 from requests.auth import AuthBase
 
 from local.page.dead_letters import DeadLetters
+from local.signing import SigV4
 from local.simulator import AnyFault, Fault
-from local.stack import LocalStack, SigV4
+from local.stack import LocalStack
 
 Json = dict[str, Any]
 
@@ -78,7 +79,7 @@ class Controls:
     def cancel_by_webhook(self) -> None:
         """Cancel a new order through the webhook, signed with the secret that is stored now."""
         try:
-            signature = self._stack.webhooks()
+            signature = self._stack.webhook_auth()
         except ValueError:  # somebody has stored something else; the text of the error could quote it
             self.say("The webhook secret is not base64, so nothing can be signed with it")
             return

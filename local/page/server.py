@@ -18,7 +18,9 @@ from starlette.staticfiles import StaticFiles
 from local.page.controls import Controls
 from local.page.view import View
 from local.page.watch import Watch
-from local.stack import HOST, ROOT, LocalStack
+from local.paths import ROOT
+from local.ports import HOST
+from local.stack import LocalStack
 from local.xray import Traces
 
 HERE = Path(__file__).parent

@@ -7,12 +7,13 @@ from operator import itemgetter
 from typing import Any
 
 from local.alarms import alarm_states
+from local.artifact import built_template
 from local.page.dead_letters import DeadLetters
 from local.page.logs import NewLogLines
 from local.page.metrics import measure
 from local.page.outcomes import Outcomes
 from local.page.trace import trace_of
-from local.stack import LocalStack, built_template
+from local.stack import LocalStack
 from local.xray import Traces
 
 Json = dict[str, Any]

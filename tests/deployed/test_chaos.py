@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
-import requests
 
 from local.simulator import CREDENTIALS
 from tests.conftest import LEAKS, PATIENCE_S, eventually, said_by_functions
@@ -58,18 +57,15 @@ def troubled(stack, clopos, sqs, deployed_queues):
 def call_api(stack, order_id):
     """PUT an order, again as long as the answer says so; return the last answer."""
     while True:
-        answer = stack.http.put(
-            f"{stack.outputs['ApiUrl']}/orders/{order_id}", json={"status": "IGNORE"}, timeout=60
-        )
+        answer = stack.put_order(order_id)
         if answer.status_code == 200 or not answer.json()["retryable"]:
             return answer
 
 
 def send_webhook(stack, order_id):
     """POST a webhook, again until it is accepted; return the last answer."""
-    url = f"{stack.outputs['ApiUrl']}/webhooks/cancellations"
     while True:
-        answer = requests.post(url, json={"data": {"order_id": order_id}}, auth=stack.webhooks(), timeout=60)
+        answer = stack.post_webhook(json.dumps({"data": {"order_id": order_id}}))
         if answer.status_code == 202 or not answer.json()["retryable"]:
             return answer
 

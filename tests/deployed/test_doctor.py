@@ -13,7 +13,9 @@ import pytest
 from botocore import xform_name
 from botocore.config import Config
 
-from local.stack import ROOT, STACK_NAME, built_template
+from local.artifact import built_template
+from local.paths import ROOT
+from local.stack import STACK_NAME
 from tools import dead_letters as dead_letters_module
 from tools import deployed, redrive
 from tools.checks import messages, order, tokens

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from local.stack import SigV4
+from local.signing import SigV4
 from tools.openapi import FILE, describe, text
 
 api = schemathesis.openapi.from_dict(json.loads(FILE.read_text()))
@@ -49,7 +49,7 @@ def signatures(stack, clopos, deployed_queues):
     """How a caller of each route signs; Clopos has no limit meanwhile."""
     clopos.configure(quota=10**6, failed_quota=10**6)
     stack.refresh_token()
-    return {"/orders/{id}": SigV4(), "/webhooks/cancellations": stack.webhooks()}
+    return {"/orders/{id}": SigV4(), "/webhooks/cancellations": stack.webhook_auth()}
 
 
 @api.parametrize()

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
-import requests
-from standardwebhooks import Webhook
 
+from local.signing import SigV4, webhook_headers
+from local.stack import IGNORE
 from tests.conftest import eventually
 
 NAMES = {
@@ -26,26 +26,18 @@ def deployed(stack, clopos, deployed_queues):
 @pytest.fixture
 def put(deployed):
     def put(order_id, body=None, **kw):
-        url = f"{deployed.outputs['ApiUrl']}/orders/{order_id}"
-        return deployed.http.put(url, json=body or {"status": "IGNORE"}, timeout=60, **kw)
+        return deployed.put_order(order_id, json.dumps(body) if body else IGNORE, **kw)
 
     return put
 
 
 @pytest.fixture
-def webhook(deployed, secretsmanager):
-    secret = secretsmanager.get_secret_value(SecretId=deployed.outputs["WebhookSecretArn"])["SecretString"]
+def webhook(deployed):
+    secret = deployed.webhook_secret()
 
     def post(body, *, webhook_id="msg_1", signed_body=None, at=None):
-        at = at or datetime.now(UTC)
-        headers = {
-            "Content-Type": "application/json",
-            "webhook-id": webhook_id,
-            "webhook-timestamp": str(int(at.timestamp())),
-            "webhook-signature": Webhook(secret).sign(webhook_id, at, signed_body or body),
-        }
-        url = f"{deployed.outputs['ApiUrl']}/webhooks/cancellations"
-        return requests.post(url, data=body, headers=headers, timeout=60)
+        headers = webhook_headers(secret, signed_body or body, webhook_id=webhook_id, signed_at=at)
+        return deployed.call("POST", "/webhooks/cancellations", body, headers=headers)
 
     return post
 
@@ -61,7 +53,7 @@ def test_a_signed_call_cancels_an_order(put, clopos):
 
 
 def test_an_unsigned_call_is_refused_in_our_envelope(deployed, clopos):
-    answer = requests.put(f"{deployed.outputs['ApiUrl']}/orders/108", json={"status": "IGNORE"}, timeout=60)
+    answer = deployed.call("PUT", "/orders/108", IGNORE)
     assert (answer.status_code, answer.json()["error"]) == (403, "unauthenticated")
     assert clopos.calls() == []
 
@@ -77,7 +69,7 @@ def test_a_bad_id_is_refused_and_clopos_not_called(put, clopos, order_id):
     ("method", "path"), [("GET", "/orders/108"), ("PUT", "/orders"), ("POST", "/webhooks"), ("GET", "/")]
 )
 def test_no_other_route_exists(deployed, method, path):
-    assert deployed.http.request(method, deployed.outputs["ApiUrl"] + path, timeout=60).status_code == 403
+    assert deployed.call(method, path, "", auth=SigV4()).status_code == 403
 
 
 def test_messages_are_done_or_dead_lettered_with_their_reasons(deployed, deployed_queues, clopos):

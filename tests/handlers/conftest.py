@@ -15,7 +15,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -26,12 +26,14 @@ from urllib.parse import urlsplit
 import botocore.client
 import botocore.session
 import pytest
-from standardwebhooks import Webhook
 
 import cancellation.clopos
 from cancellation.telemetry import logger
+from local.lambda_events import LambdaContext, sqs_record
+from local.queues import Queue
+from local.signing import webhook_headers
 from local.simulator import CREDENTIALS
-from tests.conftest import LEAKS, Queue
+from tests.conftest import LEAKS
 
 Json = dict[str, Any]
 
@@ -158,22 +160,6 @@ def connections(clopos, monkeypatch):
 # -- calling handlers
 
 
-@dataclass
-class Context:
-    """Lambda's context of an invocation."""
-
-    remaining_s: float = 90
-    aws_request_id: str = "request-1"
-    function_name: str = "function"
-    function_version: str = "$LATEST"
-    memory_limit_in_mb: int = 1024
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:function"
-    started: float = field(default_factory=time.monotonic)
-
-    def get_remaining_time_in_millis(self) -> int:
-        return round((self.remaining_s - (time.monotonic() - self.started)) * 1000)
-
-
 @pytest.fixture
 def environment(clopos, token, secret, monkeypatch):
     """Set the functions' environment: a good token is in a secret of the test's own, and nobody refreshes it.
@@ -193,14 +179,14 @@ def environment(clopos, token, secret, monkeypatch):
 @pytest.fixture
 def on_queue(sqs, environment):
     """A queue of this test's own: nobody else takes its messages."""
-    queue = new_queue(sqs, VisibilityTimeout="540")
+    queue = Queue.create(sqs, VisibilityTimeout="540")
     environment("QUEUE_URL", queue.url)
     return queue
 
 
 @pytest.fixture
 def on_dead_letter_queue(sqs, environment):
-    queue = new_queue(sqs)
+    queue = Queue.create(sqs)
     environment("DEAD_LETTER_QUEUE_URL", queue.url)
     return queue
 
@@ -250,7 +236,7 @@ def invoke(function, output):
     """Give an event to a handler; an API's answer is unpacked."""
 
     def invoke(name: str, event: Json, **context: Any) -> Any:
-        result = json.loads(json.dumps(function(name).handler(event, Context(**context))))
+        result = json.loads(json.dumps(function(name).handler(event, LambdaContext(**context))))
         output.sent.append(result)
         if "statusCode" not in result:
             return result
@@ -302,13 +288,9 @@ def call_webhook(invoke, on_queue, webhook_secret_arn):
     ) -> Answer:
         body = body if isinstance(body, str) else json.dumps(body)
         signed_at = datetime.fromtimestamp(time.time() - age_s, UTC)
-        signed = {
-            "webhook-id": webhook_id,
-            "webhook-timestamp": str(int(signed_at.timestamp())),
-            "webhook-signature": Webhook(secret).sign(
-                webhook_id, signed_at, body if signed_body is None else signed_body
-            ),
-        }
+        signed = webhook_headers(
+            secret, body if signed_body is None else signed_body, webhook_id=webhook_id, signed_at=signed_at
+        )
         sent = {name: value for name, value in (signed | (headers or {})).items() if value is not None}
         return invoke("webhook", http_event("webhook.json", "/webhooks/cancellations", body, sent) | event)
 
@@ -324,10 +306,6 @@ def refresh(invoke, refreshable):
 # -- the queue
 
 
-def new_queue(sqs: Any, **attributes: str) -> Queue:
-    return Queue(sqs, sqs.create_queue(QueueName=str(uuid.uuid4()), Attributes=attributes)["QueueUrl"])
-
-
 @dataclass
 class Batch:
     """What became of a batch, each message by its place in it."""
@@ -336,35 +314,6 @@ class Batch:
     fates: list[str]  # done, dead, queued; anything else must not be
     hidden_s: dict[int, int]  # for how long a message was hidden anew
     dead: list[Json]  # the messages in the dead-letter queue
-
-
-def record(message: Json) -> Json:
-    """Return a received message as Lambda puts it into a batch."""
-    attributes = {
-        name: {
-            "dataType": sent["DataType"],
-            "stringListValues": [],
-            "binaryListValues": [],
-            **({"stringValue": sent["StringValue"]} if "StringValue" in sent else {}),
-            **(
-                {"binaryValue": base64.b64encode(sent["BinaryValue"]).decode()}
-                if "BinaryValue" in sent
-                else {}
-            ),
-        }
-        for name, sent in message.get("MessageAttributes", {}).items()
-    }
-    return {
-        "messageId": message["MessageId"],
-        "receiptHandle": message["ReceiptHandle"],
-        "body": message["Body"],
-        "attributes": message["Attributes"],
-        "messageAttributes": attributes,
-        "md5OfBody": message["MD5OfBody"],
-        "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:queue",
-        "awsRegion": "us-east-1",
-    }
 
 
 @pytest.fixture
@@ -376,7 +325,7 @@ def run_batch(invoke, output, aws_calls, on_queue, on_dead_letter_queue) -> Call
         ids = on_queue.send(*bodies, **message)
         received = {message["MessageId"]: message for message in on_queue.receive()}
         assert set(received) == set(ids), "a test's batch is at most ten messages"
-        records = [record(received[message_id]) for message_id in ids]
+        records = [sqs_record(received[message_id]) for message_id in ids]
         calls_before = len(aws_calls)
         result = invoke("queue_worker", {"Records": records}, remaining_s=remaining_s)
         hidden = {

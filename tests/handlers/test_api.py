@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from local.simulator import Fault
+from local.xray import address, open_daemon
 
 ROOT = Path(__file__).parents[2]
 
@@ -247,9 +247,10 @@ TRACED = """
 import json, sys
 sys.path[:0] = ["functions", "."]
 import api, queue_worker
-from tests.handlers.conftest import Context, http_event
-api.handler(http_event("api.json", "/orders/108", '{"status": "IGNORE"}', {}), Context())
-queue_worker.handler(json.load(sys.stdin), Context())
+from local.lambda_events import LambdaContext
+from tests.handlers.conftest import http_event
+api.handler(http_event("api.json", "/orders/108", '{"status": "IGNORE"}', {}), LambdaContext())
+queue_worker.handler(json.load(sys.stdin), LambdaContext())
 """
 
 
@@ -262,10 +263,8 @@ def test_an_order_is_a_subsegment_with_the_call_to_clopos_under_it(
     environment(
         "_X_AMZN_TRACE_ID", "Root=1-69600000-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=1"
     )
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
-        daemon.bind(("127.0.0.1", 0))
-        daemon.settimeout(5)
-        environment("AWS_XRAY_DAEMON_ADDRESS", f"127.0.0.1:{daemon.getsockname()[1]}")
+    with open_daemon() as daemon:
+        environment("AWS_XRAY_DAEMON_ADDRESS", address(daemon))
         subprocess.run(
             [sys.executable, "-c", TRACED],
             cwd=ROOT,

@@ -6,7 +6,8 @@ import uuid
 import jsonschema
 import pytest
 
-from tests.conftest import Queue, eventually, new_queue
+from local.queues import Queue
+from tests.conftest import eventually
 from tests.handlers.conftest import EVENTS
 from tools.openapi import describe
 
@@ -38,7 +39,7 @@ class Subscriber:
 @pytest.fixture
 def outcomes(stack, sqs, environment):
     environment("EVENT_BUS_NAME", "default")
-    queue, events, rule = new_queue(sqs), stack.client("events"), f"outcomes-{uuid.uuid4()}"
+    queue, events, rule = Queue.create(sqs), stack.client("events"), f"outcomes-{uuid.uuid4()}"
     arn = sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     events.put_rule(Name=rule, EventPattern=json.dumps({"source": ["clopos-cancel"]}))
     events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn}])

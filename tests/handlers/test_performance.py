@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from local.stack import BUILD, archive, files
+from local.artifact import archive, files
+from local.paths import BUILD
 from tools.build import RUNTIME
 
 HANDLERS = {

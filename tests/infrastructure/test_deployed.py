@@ -6,7 +6,8 @@ import uuid
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
-from tests.conftest import Queue, eventually
+from local.queues import Queue
+from tests.conftest import eventually
 from tests.infrastructure.cloudformation import Stack
 
 FIRST, SECOND = "clopos-cancel", "clopos-cancel-second"
@@ -137,12 +138,11 @@ def emitted(stack, *functions):
 def test_alarms_watch_what_the_deployed_functions_emit(stack, clopos, deployed_queues):
     """By the same dimensions: an alarm about `service: clopos-cancel` hears nothing of another stack."""
     stack.refresh_token()
-    assert stack.http.put(f"{stack.outputs['ApiUrl']}/orders/108", json={"status": "IGNORE"}).ok
+    assert stack.put_order(108).ok
     clopos.fail(109, "module_missing")
     clopos.add_order(109)
     deployed_queues[0].send({"order_id": 109})
-    webhook = f"{stack.outputs['ApiUrl']}/webhooks/cancellations"
-    assert stack.http.post(webhook, json={"order_id": 108}).status_code == 401
+    assert stack.call("POST", "/webhooks/cancellations", '{"order_id": 108}').status_code == 401
     wanted = {"TokenSecondsLeft", "CloposAccessDenied", "MessageAge", "WebhooksRefused"}
     alarms = {
         (

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
+from local.aws import ROOT_USER
+from local.paths import ROOT
 from local.simulator import CREDENTIALS
-from local.stack import ROOT, ROOT_USER
 from tests.runtime.environment import Environment
 from tests.runtime.relay import Relay
 

@@ -22,7 +22,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
-from local.stack import BUILD, HOST, REGION, built_template, functions
+from local.artifact import built_template, functions
+from local.aws import REGION
+from local.paths import BUILD
+from local.ports import HOST
 
 Json = dict[str, Any]
 

@@ -14,11 +14,14 @@ from typing import Any
 
 import requests
 
-from local.stack import STACK_NAME, LocalStack, StackError, end_on_termination, from_environment, say
+from local.console import run_command, say
+from local.environment import port_from_environment
+from local.signing import webhook_headers
+from local.stack import IGNORE, STACK_NAME, LocalStack
+from local.waiting import wait_for
 
-IGNORE = '{"status": "IGNORE"}'
 ORDERS = range(101, 131)  # pending at Clopos when the story begins
-PATIENCE_S = 60  # for what takes 5 s on an idle machine
+PATIENCE_S = 60  # for what takes up to 5 s on an idle machine
 WIDTH = 100
 
 
@@ -91,7 +94,7 @@ def show_token(story: Story, stack: LocalStack) -> None:
 def show_api(story: Story, stack: LocalStack) -> None:
     """Cancel an order for an API caller."""
     story.title("2. An API caller cancels order 108")
-    answer = put(stack, 108)
+    answer = stack.put_order(108)
     story.show(f"PUT /orders/108  {IGNORE}   (signed with SigV4)\n{status(answer)}")
     story.show_json(answer.json())
     story.check(
@@ -100,7 +103,7 @@ def show_api(story: Story, stack: LocalStack) -> None:
     story.check(f"Clopos saw one PUT, with {IGNORE}", bodies(stack, 108) == [IGNORE])
 
     stack.clopos.add_order(109, status="DELIVERED")
-    answer = put(stack, 109)
+    answer = stack.put_order(109)
     story.say("Order 109 is delivered already:")
     story.show(status(answer))
     story.show_json(answer.json())
@@ -109,8 +112,7 @@ def show_api(story: Story, stack: LocalStack) -> None:
         (answer.status_code, answer.json()["error"]) == (409, "order_not_cancellable"),
     )
 
-    unsigned = requests.Request("PUT", f"{stack.outputs['ApiUrl']}/orders/110", json={"status": "IGNORE"})
-    answer = send(unsigned)
+    answer = stack.call("PUT", "/orders/110", IGNORE)
     story.check(
         f"without a signature: {status(answer)}", answer.status_code == 403 and not bodies(stack, 110)
     )
@@ -121,7 +123,7 @@ def show_expired_token(story: Story, stack: LocalStack) -> None:
     story.title("3. Clopos suddenly calls the token expired")
     before = len(auth_calls(stack))
     stack.clopos.expire_tokens()
-    answer = put(stack, 111)
+    answer = stack.put_order(111)
     story.show(f"PUT /orders/111  {IGNORE}\n{status(answer)}")
     story.check("the caller notices nothing", answer.status_code == 200 and is_cancelled(stack, 111))
     seen = [call.status for call in stack.clopos.calls(111)]
@@ -142,17 +144,15 @@ def show_queue(story: Story, stack: LocalStack) -> None:
         *({"order_id": str(order_id), "venue_id": 1} for order_id in good[3:]),
     ]
     bodies_sent = [json.dumps(message) for message in sent]
-    stack.client("sqs").send_message_batch(
-        QueueUrl=stack.outputs["QueueUrl"],
-        Entries=[{"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies_sent)],
-    )
+    stack.queue.send_many(*bodies_sent)
     story.show("\n".join(bodies_sent))
     dead: list[dict[str, Any]] = []
-    all_done = until(
-        lambda: (
-            all(is_cancelled(stack, order_id) for order_id in good) and len(collect_dead(stack, dead)) == 3
-        )
-    )
+
+    def is_done() -> bool:
+        dead.extend(stack.dead_letters.receive())  # which hides them: each is received once
+        return all(is_cancelled(stack, order_id) for order_id in good) and len(dead) >= 3
+
+    all_done = wait_for(is_done, PATIENCE_S)
     story.check("the good ones are cancelled", all(is_cancelled(stack, order_id) for order_id in good))
     story.check("with one PUT each", all(bodies(stack, order_id) == [IGNORE] for order_id in good))
     log = find(lambda: stack.logs("QueueFunction"), message="order cancelled", order_id="112", source="queue")
@@ -174,15 +174,14 @@ def show_queue(story: Story, stack: LocalStack) -> None:
 def show_webhook(story: Story, stack: LocalStack) -> None:
     """Cancel an order for a webhook sender."""
     story.title("5. A webhook sender cancels order 120")
-    url = f"{stack.outputs['ApiUrl']}/webhooks/cancellations"
     body = '{"type": "order.cancelled", "data": {"order_id": 120}}'
-    headers = {"Content-Type": "application/json", "webhook-id": "msg_120"}
-    answer = send(requests.Request("POST", url, data=body, headers=headers, auth=stack.webhooks()))
+    answer = stack.post_webhook(body, headers={"webhook-id": "msg_120"})
     story.show(f"POST /webhooks/cancellations  {body}\n{status(answer)}")
     story.show_json(answer.json())
     story.check("accepted at once, with 202", answer.status_code == 202)
-    story.check("and cancelled by way of the queue", until(lambda: is_cancelled(stack, 120)))
-    forged = send(requests.Request("POST", url, data=body.replace("120", "121"), headers=headers))
+    story.check("and cancelled through the queue", wait_for(lambda: is_cancelled(stack, 120), PATIENCE_S))
+    headers = webhook_headers(stack.webhook_secret(), body)
+    forged = stack.call("POST", "/webhooks/cancellations", body.replace("120", "121"), headers=headers)
     story.check(
         f"with one digit changed: {status(forged)}", forged.status_code == 401 and not bodies(stack, 121)
     )
@@ -196,23 +195,6 @@ make test       every test, many of them on such a stack
 events/         what the functions are called with
 functions/      the code; an order's way begins in api.py, queue_worker.py or webhook.py
 README.md       deploying to AWS, and what to do when something is wrong"""
-
-
-def put(stack: LocalStack, order_id: int) -> requests.Response:
-    """Ask the API to cancel an order."""
-    return stack.http.put(
-        f"{stack.outputs['ApiUrl']}/orders/{order_id}",
-        data=IGNORE,
-        headers={"Content-Type": "application/json"},
-        timeout=PATIENCE_S,
-    )
-
-
-def send(request: requests.Request) -> requests.Response:
-    """Send a request that nobody signs with SigV4."""
-    with requests.Session() as session:
-        session.trust_env = False  # never through a proxy
-        return session.send(request.prepare(), timeout=PATIENCE_S)
 
 
 def status(answer: requests.Response) -> str:
@@ -235,35 +217,13 @@ def auth_calls(stack: LocalStack) -> list[Any]:
     return [call for call in stack.clopos.calls(method="POST") if call.path.endswith("/auth")]
 
 
-def collect_dead(stack: LocalStack, dead: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add to `dead` what is newly visible in the dead-letter queue."""
-    answer = stack.client("sqs").receive_message(
-        QueueUrl=stack.outputs["DeadLetterQueueUrl"], MessageAttributeNames=["All"], MaxNumberOfMessages=10
-    )
-    known = {message["MessageId"] for message in dead}
-    dead += [message for message in answer.get("Messages", []) if message["MessageId"] not in known]
-    return dead
-
-
 def find(logs: Callable[[], list[dict[str, Any]]], **values: Any) -> dict[str, Any] | None:
-    """Return the first log record with these values, once there is one."""
-    found: list[dict[str, Any]] = []
+    """Return the first log record with these values, as soon as there is one."""
 
-    def look() -> bool:
-        found[:] = [record for record in logs() if values.items() <= _flat(record).items()]
-        return bool(found)
+    def look() -> dict[str, Any] | None:
+        return next((record for record in logs() if values.items() <= _flat(record).items()), None)
 
-    return found[0] if until(look) else None
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    """Wait for the condition; False if that takes too long."""
-    patience = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() > patience:
-            return False
-        time.sleep(0.1)
-    return True
+    return wait_for(look, PATIENCE_S)
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
@@ -284,10 +244,10 @@ def main() -> int:
     """Tell the story; return the exit status."""
     started = time.monotonic()
     story = Story()
-    end_on_termination()
-    arguments = from_environment(0, 0)
     with LocalStack(
-        aws_port=arguments["aws_port"], clopos_port=arguments["clopos_port"], report=say
+        aws_port=port_from_environment("LOCAL_AWS_PORT", 0),
+        clopos_port=port_from_environment("LOCAL_CLOPOS_PORT", 0),
+        report=say,
     ) as stack:
         stack.clopos.add_orders(ORDERS)
         for scene in SCENES:
@@ -300,14 +260,9 @@ def main() -> int:
         story.show("\n".join(story.failures))
         story.say("What the functions and the emulator said is in .local/emulator.log.")
         return 1
-    story.title(f"All {story.checks} checks hold. Done {took}; nothing is left running.")
+    story.title(f"All {story.checks} checks passed, {took}. Nothing is left running.")
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except StackError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)  # as a shell would tell of Ctrl-C
+    run_command(main)

@@ -1,0 +1,157 @@
+"""Deploying what ``sam build`` has made to the AWS emulator, as ``sam deploy`` does on AWS."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.exceptions import ClientError, WaiterError
+
+from local.artifact import archive, built_template, digest, functions
+from local.errors import StackError
+from local.paths import BUILD
+
+Json = dict[str, Any]
+Client = Callable[[str], Any]
+
+BUCKET = "artifacts"
+TIMEOUT_S = 60  # usually 1 s
+POLL_S = 0.05
+
+#: The emulator has no CodeDeploy.
+FIXED_PARAMETERS = {"GradualDeployments": "false"}
+
+
+def deploy(client: Client, endpoint: str, stack_name: str, parameters: Mapping[str, str]) -> dict[str, str]:
+    """Deploy the built template.
+
+    Parameters
+    ----------
+    client : callable
+        Returns the emulator's client of a service.
+    endpoint : str
+        The address of the emulator.
+    stack_name : str
+        The name of the new stack.
+    parameters : dict
+        The template's parameters.
+
+    Returns
+    -------
+    dict
+        The outputs of the stack, with addresses that can be reached from this machine.
+
+    Raises
+    ------
+    StackError
+        If there is no built template, or if the deployment fails.
+    """
+    template = built_template()
+    _set_parameters(template, {**parameters, **FIXED_PARAMETERS})
+    _adapt_to_emulator(template)
+    _upload_artifacts(client, template)
+    _create_stack(client, stack_name, template)
+
+    def physical_id(logical_id: str) -> str:
+        answer = client("cloudformation").describe_stack_resource(
+            StackName=stack_name, LogicalResourceId=logical_id
+        )
+        return str(answer["StackResourceDetail"]["PhysicalResourceId"])
+
+    _reserve_concurrency(client, template, physical_id)
+    _customize_gateway_responses(client, template, physical_id)
+    described = client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
+    return {
+        output["OutputKey"]: _reachable(output["OutputValue"], endpoint) for output in described["Outputs"]
+    }
+
+
+def _set_parameters(template: Json, parameters: Mapping[str, str]) -> None:
+    """Set the parameters' default values, which are the only ones that the emulator's SAM transform sees."""
+    for name, value in parameters.items():
+        template["Parameters"][name]["Default"] = value
+
+
+def _adapt_to_emulator(template: Json) -> None:
+    """Resolve a reference to a number, which the emulator would turn into a string."""
+    messages = template["Resources"]["QueueFunction"]["Properties"]["Events"]["Messages"]["Properties"]
+    messages["ScalingConfig"]["MaximumConcurrency"] = int(template["Parameters"]["QueueWorkers"]["Default"])
+
+
+def _upload_artifacts(client: Client, template: Json) -> None:
+    """Upload the functions' artifacts, and put their addresses into the template."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    uploaded = set()
+    for function in functions(template).values():
+        artifact = BUILD / function["CodeUri"]
+        key = digest(artifact)
+        if key not in uploaded:  # the functions differ in nothing but their handlers
+            s3.put_object(Bucket=BUCKET, Key=key, Body=archive(artifact))
+            uploaded.add(key)
+        function["CodeUri"] = f"s3://{BUCKET}/{key}"
+
+
+def _create_stack(client: Client, stack_name: str, template: Json) -> None:
+    cloudformation = client("cloudformation")
+    target = {"StackName": stack_name, "ChangeSetName": "deployment"}
+    wait = {"Delay": POLL_S, "MaxAttempts": TIMEOUT_S / POLL_S}
+    try:
+        cloudformation.create_change_set(
+            **target,
+            ChangeSetType="CREATE",
+            TemplateBody=json.dumps(template),
+            Capabilities=["CAPABILITY_IAM"],  # as in samconfig.toml
+        )
+        cloudformation.get_waiter("change_set_create_complete").wait(**target, WaiterConfig=wait)
+        cloudformation.execute_change_set(**target)
+        cloudformation.get_waiter("stack_create_complete").wait(StackName=stack_name, WaiterConfig=wait)
+    except (ClientError, WaiterError) as error:  # refused, or failed while it was deployed
+        reasons = _failures(cloudformation, stack_name)
+        raise StackError(f"The deployment failed: {error}\n{reasons}") from error
+
+
+def _failures(cloudformation: Any, stack_name: str) -> str:
+    try:
+        events = cloudformation.describe_stack_events(StackName=stack_name)["StackEvents"]
+    except ClientError:  # the change set was refused, so there is no stack
+        return ""
+    return "\n".join(
+        f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
+        for event in reversed(events)
+        if event["ResourceStatus"].endswith("_FAILED") and "ResourceStatusReason" in event
+    )
+
+
+def _reserve_concurrency(client: Client, template: Json, physical_id: Callable[[str], str]) -> None:
+    """Set a property of functions that the emulator's CloudFormation ignores."""
+    for logical_id, function in functions(template).items():
+        if "ReservedConcurrentExecutions" in function:
+            client("lambda").put_function_concurrency(
+                FunctionName=physical_id(logical_id),
+                ReservedConcurrentExecutions=function["ReservedConcurrentExecutions"],
+            )
+
+
+def _customize_gateway_responses(client: Client, template: Json, physical_id: Callable[[str], str]) -> None:
+    """Set the API's gateway responses, which the emulator's import of an API ignores."""
+    api = physical_id("Api")
+    properties = template["Resources"]["Api"]["Properties"]
+    for response_type, response in properties["GatewayResponses"].items():
+        headers = response.get("ResponseParameters", {}).get("Headers", {})
+        client("apigateway").put_gateway_response(
+            restApiId=api,
+            responseType=response_type,
+            responseTemplates=response["ResponseTemplates"],
+            responseParameters={f"gatewayresponse.header.{name}": value for name, value in headers.items()},
+        )
+    client("apigateway").create_deployment(restApiId=api, stageName=properties["StageName"])
+
+
+def _reachable(value: str, endpoint: str) -> str:
+    """Turn the API's address on AWS into the one that the emulator serves."""
+    url = urlsplit(value)
+    api, _, domain = (url.hostname or "").partition(".")
+    if domain.startswith("execute-api."):
+        return f"{endpoint}/_aws/execute-api/{api}{url.path}"
+    return value

@@ -1,0 +1,25 @@
+"""Run the AWS emulator for as long as standard input stays open, under the emulator's own Python.
+
+The process that starts it holds the other end. When that process ends, for whatever reason, the emulator, the
+functions that it runs and the folder given as the argument are removed as well.
+"""
+
+import os
+import runpy
+import shutil
+import signal
+import sys
+import threading
+
+
+def end_with_parent(folder: str) -> None:
+    """Wait for the end of standard input, then remove the folder and end this process group."""
+    sys.stdin.buffer.read()
+    shutil.rmtree(folder, ignore_errors=True)  # functions may still be writing there
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=end_with_parent, args=sys.argv[1:], daemon=True).start()
+    del sys.argv[1:]  # the emulator would read it as its own argument
+    runpy.run_module("ministack", run_name="__main__")

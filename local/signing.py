@@ -1,0 +1,76 @@
+"""Signatures for calls of the API, as ``auth`` of a request: SigV4, and Standard Webhooks."""
+
+import uuid
+from datetime import UTC, datetime
+
+import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from standardwebhooks import Webhook
+
+from local.aws import REGION, ROOT_USER
+
+
+class SigV4(requests.auth.AuthBase):
+    """Signs requests for API Gateway's IAM authorization, as the emulator's root user."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the headers of the signature."""
+        signed = AWSRequest(request.method, request.url, data=request.body)
+        SigV4Auth(ROOT_USER, "execute-api", REGION).add_auth(signed)
+        request.headers.update(dict(signed.headers))
+        return request
+
+
+class StandardWebhooks(requests.auth.AuthBase):
+    """Signs requests as the sender of a webhook does. A request without a ``webhook-id`` gets a new one.
+
+    Parameters
+    ----------
+    secret : str
+        The signing secret.
+
+    Raises
+    ------
+    ValueError
+        If the secret is not base64.
+    """
+
+    def __init__(self, secret: str) -> None:
+        Webhook(secret)  # so that a bad secret is found here, and not by the first request
+        self._secret = secret
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the three headers of the scheme."""
+        body = request.body or ""
+        if isinstance(body, bytes):
+            body = body.decode(
+                errors="replace"
+            )  # bytes that are not text get a signature that does not match
+        webhook_id = request.headers.get("webhook-id") or f"msg_{uuid.uuid4().hex}"
+        request.headers.update(webhook_headers(self._secret, body, webhook_id=webhook_id))
+        return request
+
+
+def webhook_headers(
+    secret: str, body: str, *, webhook_id: str = "msg_1", signed_at: datetime | None = None
+) -> dict[str, str]:
+    """Return the headers that sign a body according to Standard Webhooks.
+
+    Parameters
+    ----------
+    secret : str
+        The signing secret.
+    body : str
+        What is signed.
+    webhook_id : str
+        The id of the webhook.
+    signed_at : datetime, optional
+        The time of the signature, by default now.
+    """
+    signed_at = signed_at or datetime.now(UTC)
+    return {
+        "webhook-id": webhook_id,
+        "webhook-timestamp": str(int(signed_at.timestamp())),
+        "webhook-signature": Webhook(secret).sign(webhook_id, signed_at, body),
+    }

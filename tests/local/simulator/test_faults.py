@@ -93,7 +93,7 @@ def test_what_drips_slowly_does_not_come_at_once(clopos, token, delivery, patien
     host, port = clopos.url.removeprefix("http://").split("/")[0].split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(
-            f"PUT /open-api/v2/orders/108 HTTP/1.1\r\nHost: x\r\nx-token: {token}\r\n"
+            f"PUT /open-api/v2/orders/108 HTTP/1.1\r\nHost: localhost\r\nx-token: {token}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(IGNORE)}\r\n\r\n{IGNORE}".encode()
         )
         connection.settimeout(patience)

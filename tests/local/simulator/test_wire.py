@@ -26,7 +26,7 @@ class Wire:
 
     def put(self, order_id=108):
         self._connection.sendall(
-            f"PUT /open-api/v2/orders/{order_id} HTTP/1.1\r\nHost: clopos\r\nx-token: {self._token}\r\n"
+            f"PUT /open-api/v2/orders/{order_id} HTTP/1.1\r\nHost: localhost\r\nx-token: {self._token}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(IGNORE)}\r\n\r\n{IGNORE}".encode()
         )
 

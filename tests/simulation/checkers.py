@@ -1,0 +1,129 @@
+"""What must hold whatever goes wrong. Nothing here knows the load: it looks at what happened, and at Clopos."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+from tests.simulation.clopos import LIMIT, WINDOW_S
+from tests.simulation.stack import Stack
+
+GATEWAY_TIMEOUT_S = 29
+# The fault of a message, and the order's status at Clopos that goes with it; None: Clopos knows no such order.
+FAULTS = {"order_not_found": {None}, "order_not_cancellable": {"RECEIVED"}, "invalid_request": {None}}
+
+
+def problems(stack: Stack) -> list[str]:
+    """Return what must not be, in sentences."""
+    checkers = (
+        messages_end_well,
+        settled_orders_have_an_event,
+        lines_tell_every_order,
+        callers_of_the_api_are_answered,
+        nobody_exceeds_the_quota,
+        tokens_are_not_stored_too_often,
+        nothing_unexpected,
+    )
+    return [problem for checker in checkers for problem in checker(stack)]
+
+
+def messages_end_well(stack: Stack) -> Iterator[str]:
+    """Cancelled, dead-lettered with its reason, or still on the queue."""
+    dead = Counter(letter.reasons["OriginalMessageId"] for letter in stack.history.dead_letters)
+    for message in stack.queue.messages.values():
+        status = stack.clopos.orders.get(message.order_id or "")
+        if message in stack.queue.redriven:
+            yield f"{message.message_id} was redriven by SQS"
+        elif message.is_gone and not dead[message.message_id] and status != "IGNORE":
+            yield f"{message.message_id} has left the queue, and its order is {status}"
+    for letter in stack.history.dead_letters:
+        code = letter.reasons["ErrorCode"]
+        if letter.status not in FAULTS.get(code, ()):
+            yield f"{letter.reasons} was dead-lettered while its order was {letter.status}"
+
+
+def settled_orders_have_an_event(stack: Stack) -> Iterator[str]:
+    """A message that has left has an event that agrees with Clopos, and every event agrees with Clopos."""
+    if not stack.settings.event_bus:
+        return
+    published = {event.detail["message_id"]: event.at for event in reversed(stack.aws.events)}
+    for message in stack.queue.messages.values():
+        if message.is_gone and published.get(message.message_id, float("inf")) > (message.gone_at or 0):
+            yield f"{message.message_id} left the queue without an event"
+    for event in stack.aws.events:
+        cancelled = event.detail["outcome"] == "cancelled"
+        if cancelled != (event.status == "IGNORE"):
+            yield f"at {event.at:.0f} an event said {event.detail['outcome']} of an order that was {event.status}"
+
+
+def lines_tell_every_order(stack: Stack) -> Iterator[str]:
+    """One line for each message of each batch that ended."""
+    lines = Counter(
+        line.keys["message_id"]
+        for line in stack.history.lines
+        if "outcome" in line.keys and line.keys["source"] == "queue"
+    )
+    ended, crashed = Counter[str](), Counter[str]()
+    for _, ids, result in stack.history.batches:
+        (crashed if result is None else ended).update(ids)
+    for message_id, count in lines.items():
+        if (
+            not ended[message_id]
+            <= count
+            <= ended[message_id] + crashed[message_id] + stack.settings.queue_workers
+        ):
+            yield f"{message_id} has {count} lines for {ended[message_id]} batches"
+    yield from (f"{message_id} has no line" for message_id in ended if message_id not in lines)
+
+
+def callers_of_the_api_are_answered(stack: Stack) -> Iterator[str]:
+    """In time, and with what is true."""
+    for call in stack.history.api_calls:
+        if call.answered_at is None:
+            if stack.scheduler.now > call.at + GATEWAY_TIMEOUT_S:
+                yield f"the API call of {call.order_id} was not answered"
+            continue
+        took_s = call.answered_at - call.at
+        if took_s > GATEWAY_TIMEOUT_S:
+            yield f"the API call of {call.order_id} was answered after {took_s:.1f} s"
+        error = (call.body or {}).get("error")
+        if (call.status == 200) != (call.clopos_status == "IGNORE") and call.status in (200, 404, 409):
+            yield f"the API answered {call.status} for an order that is {call.clopos_status}"
+        if call.status == 502 and error is None:
+            yield f"the API call of {call.order_id} crashed"
+
+
+def nobody_exceeds_the_quota(stack: Stack) -> Iterator[str]:
+    """Counted again, apart from Clopos's own counting."""
+    times = sorted(call.counted_at for call in stack.clopos.calls if call.counted_at is not None)
+    for first, last in zip(times, times[LIMIT:], strict=False):
+        if last - first < WINDOW_S:
+            yield f"{LIMIT + 1} calls within {last - first:.1f} s"
+            return
+
+
+def tokens_are_not_stored_too_often(stack: Stack) -> Iterator[str]:
+    """Secrets Manager keeps about a hundred versions, and removes none that is younger than a day."""
+    times = stack.aws.versions.get("arn:token", [])
+    for first, last in zip(times, times[100:], strict=False):
+        if last - first < 86_400:
+            yield f"101 versions of the token within {(last - first) / 3600:.1f} h"
+            return
+
+
+def nothing_unexpected(stack: Stack) -> Iterator[str]:
+    """No bug came to light."""
+    yield from (f"the worker raised {exc!r}" for exc in stack.history.raised)
+    for line in stack.history.lines:
+        if line.text in ("unexpected error", "outcome not reported"):
+            yield f"{line.text}: {json.dumps(line.keys)[:800]}"
+
+
+def calls_a_minute(stack: Stack, begin: float, end: float, caller: str = "queue_worker") -> int:
+    """Return the most calls in any minute of a time."""
+    times = [call.at for call in stack.clopos.calls if call.caller == caller and begin <= call.at < end]
+    most, first = 0, 0
+    for number, at in enumerate(times):
+        while times[first] <= at - 60:
+            first += 1
+        most = max(most, number - first + 1)
+    return most

@@ -1,0 +1,208 @@
+"""What a seed decides: orders, messages, callers of the API, and everything that goes wrong."""
+
+import json
+import math
+import random
+from collections.abc import Callable
+from typing import Any
+
+from tests.simulation.clopos import FAILURES, REFUSALS
+from tests.simulation.stack import Settings, Stack
+
+SERVICES = ("sqs", "secretsmanager", "events", "lambda")
+AWS_FAILURES = ("refused", "stalled", "throttled", "answers lost")
+
+
+def settings_of(seed: object) -> Settings:
+    """Return the stack of a seed."""
+    choice = random.Random(f"settings {seed}")
+    return Settings(
+        seed=seed,
+        queue_workers=choice.choice((2, 2, 2, 3, 5, 10)),
+        api_reserve=choice.choice((30, 30, 0, 100)),
+        event_bus=choice.choice(("default", "default", "")),
+        refreshes=choice.random() < 0.9,
+        clock_stops=choice.random() < 0.3,
+        short_batches=choice.random() < 0.3,
+    )
+
+
+class Load:
+    """The load of a seed on a stack. After `calm_at` nothing goes wrong any more.
+
+    Attributes
+    ----------
+    calm_at : float
+        When the last fault has ended, on the stack's clock.
+    malformed, unknown : set of str
+        The bodies that are no orders, and the ids of orders that do not exist.
+    """
+
+    def __init__(self, stack: Stack, seed: object) -> None:
+        self._stack = stack
+        self._random = random.Random(f"load {seed}")
+        self._starts_at = stack.scheduler.now
+        choice = self._random
+        self.duration_s = choice.choice((300, 1200, 3600, 3 * 3600)) * choice.uniform(0.5, 1.5)
+        self.calm_at = self._starts_at + self.duration_s
+        self.story: list[str] = []
+        stack.clopos.is_strict = choice.random() < 0.5
+        stack.queue.duplicates = choice.choice((0.0, 0.0, 0.05))
+        self.at(self.duration_s, lambda: setattr(stack.queue, "duplicates", 0.0))
+        if not stack.settings.refreshes:  # another system keeps the secret up to date
+            for moment in range(0, int(self.duration_s) + 3600, 1800):
+                stack.scheduler.at(self._starts_at + moment, self._store_token)
+        self._send_messages(choice.choice((5, 30, 80, 200)))
+        self._call_api(choice.choice((0, 5, 40)))
+        for fault in choice.choices(self._faults(), k=choice.choice((0, 1, 2, 4, 6))):
+            fault()
+
+    def at(self, moment_s: float, function: Callable[[], Any]) -> None:
+        """Do something so many seconds after the start, and not after `calm_at`."""
+        self._stack.scheduler.at(min(self._starts_at + moment_s, self.calm_at), function)
+
+    # -- the load
+
+    def _send_messages(self, count: int) -> None:
+        stack, choice = self._stack, self._random
+        burst_at = choice.uniform(0, self.duration_s)
+        share_of_burst = choice.choice((0, 0.5, 1))
+        for number in range(count):
+            order_id = str(1000 + number)
+            kind = choice.choices(("pending", "received", "unknown", "malformed", "done"), (85, 5, 4, 3, 3))[
+                0
+            ]
+            body = json.dumps({"order_id": order_id})
+            if kind == "malformed":
+                body = choice.choice(("", "{}", "[1]", '{"order_id": true}', '{"order_id": "a b"}'))
+            elif kind != "unknown":
+                stack.clopos.orders[order_id] = {"received": "RECEIVED", "done": "IGNORE"}.get(
+                    kind, "PENDING"
+                )
+            sent_s = burst_at if choice.random() < share_of_burst else choice.uniform(0, self.duration_s)
+            self.at(sent_s, lambda body=body: stack.queue.send(body))
+            if choice.random() < 0.05:  # the sender sends it again
+                self.at(sent_s + choice.uniform(0, 60), lambda body=body: stack.queue.send(body))
+            if choice.random() < 0.05:  # the clerk accepts it
+                self.at(sent_s + choice.uniform(0, 5), lambda order_id=order_id: self._accept(order_id))
+            if choice.random() < 0.03:  # somebody cancels it by the API too
+                self.at(sent_s + choice.uniform(0, 5), lambda order_id=order_id: stack.call_api(order_id))
+
+    def _accept(self, order_id: str) -> None:
+        orders = self._stack.clopos.orders
+        if orders.get(order_id) == "PENDING":
+            orders[order_id] = "RECEIVED"
+
+    def _call_api(self, count: int) -> None:
+        stack, choice = self._stack, self._random
+        for number in range(count):
+            order_id = str(900_000 + number)
+            if choice.random() < 0.95:
+                stack.clopos.orders[order_id] = "PENDING" if choice.random() < 0.95 else "RECEIVED"
+            self.at(choice.uniform(0, self.duration_s), lambda order_id=order_id: stack.call_api(order_id))
+
+    def _store_token(self) -> None:
+        stack = self._stack
+        token = f"stored-{stack.scheduler.now:.0f}"
+        stack.clopos.tokens[token] = stack.scheduler.now + 3600
+        stack.aws.secrets["arn:token"] = json.dumps(
+            {"token": token, "expires_at": stack.clopos.tokens[token]}
+        )
+
+    # -- what goes wrong
+
+    def _faults(self) -> list[Callable[[], None]]:
+        return [
+            self._outage,
+            self._outage,
+            self._refusal,
+            self._revoked_token,
+            self._flaky,
+            self._lost_answers,
+            self._slow,
+            self._other_integration,
+            self._aws_down,
+            self._aws_down,
+            self._some_events_not_taken,
+            self._killed_workers,
+            self._killed_refresh,
+            self._deployment,
+        ]
+
+    def _period(self, longest_s: float = math.inf) -> tuple[float, float]:
+        choice = self._random
+        begin, end = sorted(choice.uniform(0, self.duration_s) for _ in range(2))
+        return begin, min(end, begin + longest_s)
+
+    def _during(self, what: str, longest_s: float, target: Any, **values: Any) -> None:
+        """Set attributes for a while, and then back to what is normal."""
+        begin, end = self._period(longest_s)
+        normal = {name: getattr(type(target), name, 0.0) for name in values}
+        self.story.append(f"{begin:.0f}-{end:.0f} s: {what} {values}")
+        self.at(begin, lambda: vars(target).update(values))
+        self.at(end, lambda: vars(target).update(normal))
+
+    def _outage(self) -> None:
+        choice = self._random
+        how = choice.choice(FAILURES)
+        self._during(
+            "outage", math.inf, self._stack.clopos, failing=how, auth_failing=choice.choice((None, how))
+        )
+
+    def _refusal(self) -> None:
+        self._during(
+            "access refused", math.inf, self._stack.clopos, refusing=self._random.choice([*REFUSALS])
+        )
+
+    def _flaky(self) -> None:
+        self._during("flaky", math.inf, self._stack.clopos, flaky=self._random.uniform(0.05, 0.5))
+
+    def _lost_answers(self) -> None:
+        self._during("lost answers", math.inf, self._stack.clopos, lost=self._random.uniform(0.05, 0.3))
+
+    def _slow(self) -> None:
+        self._during("slow", math.inf, self._stack.clopos, latency_s=(1, self._random.uniform(1, 12)))
+
+    def _some_events_not_taken(self) -> None:
+        self._during(
+            "some events not taken", math.inf, self._stack.aws, partly=self._random.uniform(0.1, 0.9)
+        )
+
+    def _aws_down(self) -> None:
+        service, how = self._random.choice(SERVICES), self._random.choice(AWS_FAILURES)
+        begin, end = self._period(1200)
+        self.story.append(f"{begin:.0f}-{end:.0f} s: {service} {how}")
+        self.at(begin, lambda: self._stack.aws.down.update({service: how}))
+        self.at(end, lambda: self._stack.aws.down.pop(service, None))
+
+    def _revoked_token(self) -> None:
+        moment = self._random.uniform(0, self.duration_s)
+        self.story.append(f"{moment:.0f} s: tokens revoked")
+        self.at(moment, self._stack.clopos.tokens.clear)
+        if not self._stack.settings.refreshes:
+            self.at(moment + 120, self._store_token)
+
+    def _other_integration(self) -> None:
+        begin, end = self._period()
+        calls = self._random.choice((5, 20, 60))
+        self.story.append(f"{begin:.0f}-{end:.0f} s: {calls} calls per 10 s by others")
+        for number in range(int((end - begin) / 10)):
+            self.at(begin + number * 10, lambda: self._stack.clopos.use_quota(calls))
+
+    def _killed_workers(self) -> None:
+        begin, end = self._period(600)
+        for _ in range(self._random.randint(1, 20)):
+            moment = self._random.uniform(begin, end)
+            self.story.append(f"{moment:.0f} s: a worker killed")
+            self.at(moment, self._stack.kill_one)
+
+    def _killed_refresh(self) -> None:
+        begin, end = self._period(600)
+        for _ in range(20):
+            self.at(self._random.uniform(begin, end), lambda: self._stack.kill_one("token_refresh"))
+
+    def _deployment(self) -> None:
+        for _ in range(self._random.randint(1, 3)):
+            moment = self._random.uniform(0, self.duration_s)
+            self.story.append(f"{moment:.0f} s: deployment")
+            self.at(moment, self._stack.replace_environments)

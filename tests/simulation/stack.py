@@ -1,0 +1,375 @@
+"""The deployed stack on the virtual clock: the functions' own code between the models of AWS and of Clopos."""
+
+import functools
+import io
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import fastjsonschema
+import yaml
+from botocore.exceptions import ClientError
+
+from tests.simulation.aws import Aws, Json, Message, Queue
+from tests.simulation.clopos import TOKEN_LIFE_S, Clopos
+from tests.simulation.code import Code
+from tests.simulation.scheduler import Future, Process, Scheduler
+
+COLD_START_S = (0.4, 1.2)
+TOKEN, CREDENTIALS = "arn:token", "arn:credentials"
+REFRESH = "clopos-cancel-token-refresh"
+
+
+class _Yaml(yaml.SafeLoader):
+    """CloudFormation's YAML without its functions."""
+
+
+_Yaml.add_multi_constructor("!", lambda loader, suffix, node: None)
+
+
+@functools.cache
+def template() -> Json:
+    """Return the resources of template.yaml."""
+    text = (Path(__file__).parents[2] / "template.yaml").read_text()
+    resources = yaml.load(text, _Yaml)["Resources"]  # noqa: S506 - a safe loader, too
+    return {name: resource.get("Properties", {}) for name, resource in resources.items()}
+
+
+class Crashed(Exception):
+    """An invocation that was killed: by us, or by Lambda when its time was up."""
+
+
+@dataclass(eq=False)
+class Environment:
+    """An execution environment of Lambda."""
+
+    function: str
+    module: Any
+    process: Process
+    started_at: float
+    is_retired: bool = False  # a deployment has replaced it
+    running: Future | None = None
+
+
+@dataclass
+class DeadLetter:
+    """A message that a worker put into the dead-letter queue."""
+
+    at: float
+    body: str
+    reasons: dict[str, str]
+    status: str | None  # of the order at Clopos, at that time
+
+
+@dataclass
+class ApiCall:
+    """A call of the API, and its answer once there is one."""
+
+    at: float
+    order_id: str
+    answered_at: float | None = None
+    status: int | None = None
+    body: Json | None = None
+    clopos_status: str | None = None  # when it was answered
+
+
+@dataclass
+class Line:
+    """A line of the log."""
+
+    at: float
+    level: str
+    text: str
+    keys: Json
+
+
+@dataclass
+class Settings:
+    """The parameters of the stack, and of the simulation around it."""
+
+    seed: object = 0
+    queue_workers: int = 2
+    api_reserve: int = 30
+    event_bus: str = "default"
+    refreshes: bool = True
+    clock_stops: bool = False  # whether a frozen process's monotonic clock stands still
+    short_batches: bool = False  # whether SQS sometimes returns fewer messages than there are
+
+
+@dataclass
+class History:
+    """What happened, for the checkers; Clopos, AWS and the queue keep their own part."""
+
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    api_calls: list[ApiCall] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    batches: list[tuple[float, list[str], Json | None]] = field(default_factory=list)  # None: it crashed
+    raised: list[Exception] = field(default_factory=list)  # by the queue's worker, which must not raise
+    environments: list[Environment] = field(default_factory=list)
+    metrics: Counter[str] = field(default_factory=Counter)
+
+
+class Stack:
+    """Everything together."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.scheduler = scheduler = Scheduler(settings.seed)
+        self.history = History()
+        self.clopos = Clopos(scheduler)
+        queue = template()["Queue"]
+        self.queue = Queue(
+            scheduler,
+            visibility_s=queue["VisibilityTimeout"],
+            max_receives=queue["RedrivePolicy"]["maxReceiveCount"],
+        )
+        self.aws = Aws(scheduler, self.queue, self._dead_letter, self._invoke_refresh, self.clopos.orders.get)
+        self._idle: dict[str, list[Environment]] = {}
+        self._busy: list[Environment] = []
+        self._invocations: Counter[str] = Counter()
+        self._request_ids = 0
+        self._code = self._load_code()
+        token = "token-of-the-deployment"
+        self.clopos.tokens[token] = scheduler.now + TOKEN_LIFE_S
+        self.aws.secrets[TOKEN] = json.dumps({"token": token, "expires_at": self.clopos.tokens[token]})
+        self.aws.secrets[CREDENTIALS] = json.dumps(
+            {"client_id": "id", "client_secret": "fake", "brand": "brand", "integrator_id": "integrator"}
+        )
+        for _ in range(settings.queue_workers):
+            scheduler.start(self._poll)
+        if settings.refreshes:
+            scheduler.start(self._refresh_on_schedule)
+
+    # -- the code
+
+    def _load_code(self) -> Code:
+        history, now = self.history, lambda: self.scheduler.now
+
+        def log(level: str) -> Any:
+            return lambda text, **keys: history.lines.append(Line(now(), level, text, keys))
+
+        def decorator(*args: Any, **_: Any) -> Any:
+            return args[0] if args else lambda function: function
+
+        def count(name: str, unit: object = None, value: float = 1) -> None:
+            history.metrics[name] += value
+
+        telemetry = SimpleNamespace(
+            logger=SimpleNamespace(
+                info=log("info"), warning=log("warning"), error=log("error"), inject_lambda_context=decorator
+            ),
+            metrics=SimpleNamespace(add_metric=count, log_metrics=decorator),
+            tracer=SimpleNamespace(provider=None, capture_lambda_handler=decorator),
+            count_internal_error=lambda: count("InternalErrors"),
+        )
+        schemas = SimpleNamespace(
+            compile=_compile_schema, JsonSchemaValueException=fastjsonschema.JsonSchemaValueException
+        )
+        code = Code(
+            {**self.scheduler.modules(), "cancellation.telemetry": telemetry, "fastjsonschema": schemas}
+        )
+        code.replace("cancellation.aws", client=self.aws.client)
+        answer, clopos = code["cancellation.transport"].Answer, self.clopos
+
+        class Transport:
+            def __init__(self, connections: int) -> None:
+                pass
+
+            def send(self, *args: Any) -> Any:
+                return clopos.send(answer, *args)
+
+        code.replace("cancellation.transport", Transport=Transport)
+        return code
+
+    def _start_environment(self, function: str) -> Environment:
+        settings = self.settings
+        variables = {
+            "CLOPOS_BASE_URL": "https://clopos.example/v2",
+            "POWERTOOLS_SERVICE_NAME": "clopos-cancel",
+            "TOKEN_SECRET_ARN": TOKEN,
+            "CREDENTIALS_SECRET_ARN": CREDENTIALS,
+            "TOKEN_REFRESH_FUNCTION": REFRESH if settings.refreshes else "",
+            "EVENT_BUS_NAME": settings.event_bus,
+            "QUEUE_URL": "queue",
+            "DEAD_LETTER_QUEUE_URL": "dead-letters",
+            "QUEUE_WORKERS": str(settings.queue_workers),
+            "API_RESERVE": str(settings.api_reserve),
+            "CANCELLATION_TYPES": "order.cancelled,order.canceled",
+        }
+        number = len(self.history.environments)
+        process = Process(f"{function} {number}", clock_stops=settings.clock_stops)
+        module = self._code.load(function, os=SimpleNamespace(environ=variables))
+        environment = Environment(function, module, process, self.scheduler.now)
+        self.history.environments.append(environment)
+        return environment
+
+    # -- Lambda
+
+    def _invoke(self, function: str, event: Json, timeout_s: float) -> Any:
+        """Invoke a function and return its result; the caller may die meanwhile."""
+        result = self.scheduler.Future()
+
+        def control() -> None:
+            try:
+                result.set_result(self._run(function, event, timeout_s))
+            except Exception as exc:  # noqa: BLE001 - handed to the caller
+                result.set_exception(exc)
+            self._invocations[function] -= 1
+
+        self._invocations[function] += 1
+        self.scheduler.start(control, process=self.scheduler.world)
+        return result.result()
+
+    def _run(self, function: str, event: Json, timeout_s: float) -> Any:
+        scheduler = self.scheduler
+        idle = self._idle.setdefault(function, [])
+        environment = idle.pop() if idle else None
+        if environment is None:
+            scheduler.sleep(scheduler.random.uniform(*COLD_START_S))
+            environment = self._start_environment(function)
+        running = environment.running = scheduler.Future()
+        self._busy.append(environment)
+        scheduler.thaw(environment.process)
+        ends_at = scheduler.now + timeout_s
+        self._request_ids += 1
+        context = SimpleNamespace(
+            aws_request_id=f"request-{self._request_ids}",
+            get_remaining_time_in_millis=lambda: max(0, round((ends_at - scheduler.now) * 1000)),
+        )
+
+        def handle() -> None:
+            try:
+                running.set_result(environment.module.handler(event, context))
+            except Exception as exc:  # noqa: BLE001 - Lambda's runtime catches all
+                running.set_exception(exc)
+
+        scheduler.start(handle, process=environment.process)
+        try:
+            result = running.result(timeout_s)
+        except (TimeoutError, Crashed):  # its time was up, or we killed it
+            scheduler.kill(environment.process)
+            raise Crashed(function) from None
+        finally:
+            self._busy.remove(environment)
+            environment.running = None
+            scheduler.freeze(environment.process)
+        if environment.is_retired:
+            scheduler.kill(environment.process)
+        else:
+            idle.append(environment)
+        return result
+
+    def kill_one(self, function: str = "queue_worker") -> Environment | None:
+        """Kill an environment of a function in the middle of an invocation."""
+        busy = [environment for environment in self._busy if environment.function == function]
+        if not busy:
+            return None
+        environment = self.scheduler.random.choice(busy)
+        assert environment.running
+        environment.running.set_exception(Crashed())
+        return environment
+
+    def replace_environments(self) -> None:
+        """Replace all environments, as a deployment does: the busy ones first finish what they do."""
+        for environment in [environment for idle in self._idle.values() for environment in idle]:
+            self.scheduler.kill(environment.process)
+        self._idle.clear()
+        for environment in self._busy:
+            environment.is_retired = True
+
+    # -- what invokes the functions
+
+    def _poll(self) -> None:
+        """One of the event source's pollers: MaximumConcurrency of them."""
+        timeout_s, random = template()["QueueFunction"]["Timeout"], self.scheduler.random
+        while True:
+            most = random.randint(1, 10) if self.settings.short_batches else 10
+            records = self.queue.receive(most)
+            ids = [record["messageId"] for record in records]
+            try:
+                result = self._invoke("queue_worker", {"Records": records}, timeout_s)
+            except Exception as exc:  # noqa: BLE001 - the messages come back when their visibility timeout ends
+                self.history.batches.append((self.scheduler.now, ids, None))
+                if not isinstance(exc, Crashed):
+                    self.history.raised.append(exc)
+                continue
+            self.history.batches.append((self.scheduler.now, ids, result))
+            kept = {failure["itemIdentifier"] for failure in result["batchItemFailures"]}
+            for message_id in ids:
+                if message_id not in kept:
+                    self.queue.delete(message_id)
+
+    def _invoke_refresh(self, name: str, event: Json) -> Json:
+        assert name == REFRESH
+        if self._invocations["token_refresh"]:  # ReservedConcurrentExecutions: 1
+            raise ClientError({"Error": {"Code": "TooManyRequestsException"}}, "Invoke")
+        try:
+            result = self._invoke("token_refresh", event, template()["TokenRefreshFunction"]["Timeout"])
+        except Exception:  # noqa: BLE001 - Lambda answers with what the function raised
+            return {"FunctionError": "Unhandled", "Payload": io.BytesIO(b"{}")}
+        return {"Payload": io.BytesIO(json.dumps(result).encode())}
+
+    def _refresh_on_schedule(self) -> None:
+        while True:
+            self.scheduler.sleep(20 * 60)
+            for _ in range(2):  # Lambda tries an asynchronous invocation again after a minute
+                try:
+                    failed = "FunctionError" in self._invoke_refresh(REFRESH, {})
+                except ClientError:  # throttled
+                    failed = True
+                if not failed:
+                    break
+                self.scheduler.sleep(60)
+
+    def call_api(self, order_id: str) -> None:
+        """Call the API as somebody who waits for the answer."""
+        call = ApiCall(self.scheduler.now, order_id)
+        self.history.api_calls.append(call)
+
+        def wait() -> None:
+            event = {
+                "httpMethod": "PUT",
+                "pathParameters": {"id": order_id},
+                "headers": {},
+                "body": '{"status": "IGNORE"}',
+                "requestContext": {},
+            }
+            try:
+                answer = self._invoke("api", event, template()["ApiFunction"]["Timeout"])
+            except Crashed:  # API Gateway answers 502
+                answer = {"statusCode": 502, "body": "{}"}
+            call.answered_at = self.scheduler.now
+            call.status, call.body = answer["statusCode"], json.loads(answer["body"])
+            call.clopos_status = self.clopos.orders.get(order_id)
+
+        self.scheduler.start(wait, process=self.scheduler.world)
+
+    def _dead_letter(self, body: str, attributes: Json) -> None:
+        order_id = Message("", body, 0, 0).order_id
+        self.history.dead_letters.append(
+            DeadLetter(
+                self.scheduler.now,
+                body,
+                {name: value["StringValue"] for name, value in attributes.items()},
+                self.clopos.orders.get(order_id or ""),
+            )
+        )
+
+    def close(self) -> None:
+        """End all threads."""
+        for process in [*(e.process for e in self.history.environments), self.scheduler.world]:
+            self.scheduler.kill(process)
+
+
+_schemas: dict[str, Any] = {}
+
+
+def _compile_schema(schema: Json) -> Any:
+    """Compile a schema once for all environments."""
+    key = json.dumps(schema)
+    if key not in _schemas:
+        _schemas[key] = fastjsonschema.compile(schema)
+    return _schemas[key]

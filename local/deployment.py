@@ -47,10 +47,8 @@ def deploy(client: Client, endpoint: str, stack_name: str, parameters: Mapping[s
         If there is no built template, or if the deployment fails.
     """
     template = built_template()
-    _set_parameters(template, {**parameters, **FIXED_PARAMETERS})
-    _adapt_to_emulator(template)
     _upload_artifacts(client, template)
-    _create_stack(client, stack_name, template)
+    _create_stack(client, stack_name, template, {**parameters, **FIXED_PARAMETERS})
 
     def physical_id(logical_id: str) -> str:
         answer = client("cloudformation").describe_stack_resource(
@@ -60,22 +58,11 @@ def deploy(client: Client, endpoint: str, stack_name: str, parameters: Mapping[s
 
     _reserve_concurrency(client, template, physical_id)
     _customize_gateway_responses(client, template, physical_id)
+    _limit_methods(client, template, physical_id)
     described = client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
     return {
         output["OutputKey"]: _reachable(output["OutputValue"], endpoint) for output in described["Outputs"]
     }
-
-
-def _set_parameters(template: Json, parameters: Mapping[str, str]) -> None:
-    """Set the parameters' default values, which are the only ones that the emulator's SAM transform sees."""
-    for name, value in parameters.items():
-        template["Parameters"][name]["Default"] = value
-
-
-def _adapt_to_emulator(template: Json) -> None:
-    """Resolve a reference to a number, which the emulator would turn into a string."""
-    messages = template["Resources"]["QueueFunction"]["Properties"]["Events"]["Messages"]["Properties"]
-    messages["ScalingConfig"]["MaximumConcurrency"] = int(template["Parameters"]["QueueWorkers"]["Default"])
 
 
 def _upload_artifacts(client: Client, template: Json) -> None:
@@ -92,7 +79,7 @@ def _upload_artifacts(client: Client, template: Json) -> None:
         function["CodeUri"] = f"s3://{BUCKET}/{key}"
 
 
-def _create_stack(client: Client, stack_name: str, template: Json) -> None:
+def _create_stack(client: Client, stack_name: str, template: Json, parameters: Mapping[str, str]) -> None:
     cloudformation = client("cloudformation")
     target = {"StackName": stack_name, "ChangeSetName": "deployment"}
     wait = {"Delay": POLL_S, "MaxAttempts": TIMEOUT_S / POLL_S}
@@ -101,6 +88,9 @@ def _create_stack(client: Client, stack_name: str, template: Json) -> None:
             **target,
             ChangeSetType="CREATE",
             TemplateBody=json.dumps(template),
+            Parameters=[
+                {"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()
+            ],
             Capabilities=["CAPABILITY_IAM"],  # as in samconfig.toml
         )
         cloudformation.get_waiter("change_set_create_complete").wait(**target, WaiterConfig=wait)
@@ -146,6 +136,25 @@ def _customize_gateway_responses(client: Client, template: Json, physical_id: Ca
             responseParameters={f"gatewayresponse.header.{name}": value for name, value in headers.items()},
         )
     client("apigateway").create_deployment(restApiId=api, stageName=properties["StageName"])
+
+
+def _limit_methods(client: Client, template: Json, physical_id: Callable[[str], str]) -> None:
+    """Set the limits of single methods, whose paths the emulator's CloudFormation does not decode."""
+    properties = template["Resources"]["Api"]["Properties"]
+    for setting in properties["MethodSettings"]:
+        method = f"{setting['ResourcePath']}/{setting['HttpMethod']}/throttling"
+        if "~1" in method:
+            client("apigateway").update_stage(
+                restApiId=physical_id("Api"),
+                stageName=properties["StageName"],
+                patchOperations=[
+                    {"op": "replace", "path": f"{method}/{name}", "value": str(value)}
+                    for name, value in (
+                        ("burstLimit", setting["ThrottlingBurstLimit"]),
+                        ("rateLimit", setting["ThrottlingRateLimit"]),
+                    )
+                ],
+            )
 
 
 def _reachable(value: str, endpoint: str) -> str:

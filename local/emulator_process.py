@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import threading
+from pathlib import Path
 
 
 def end_with_parent(folder: str) -> None:
@@ -22,4 +23,5 @@ def end_with_parent(folder: str) -> None:
 if __name__ == "__main__":
     threading.Thread(target=end_with_parent, args=sys.argv[1:], daemon=True).start()
     del sys.argv[1:]  # the emulator would read it as its own argument
+    runpy.run_path(str(Path(__file__).with_name("emulator_parameters.py")))["transform_with_values"]()
     runpy.run_module("ministack", run_name="__main__")

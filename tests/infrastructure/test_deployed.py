@@ -25,6 +25,7 @@ class Deployment:
         self._template = body if isinstance(body, str) else json.dumps(body)
 
     def deploy(self, kind, **parameters):
+        parameters = {"GradualDeployments": "false", **parameters}  # the emulator has no CodeDeploy
         target = {"StackName": SECOND, "ChangeSetName": f"change-{uuid.uuid4().hex}"}
         self._cloudformation.create_change_set(
             **target,
@@ -51,6 +52,13 @@ class Deployment:
             FunctionName=self.physical_id(function), Qualifier="live"
         )
         return found["Version"], found["Environment"]["Variables"]
+
+    def concurrency(self):
+        """Return how many workers may read the queue at a time."""
+        [source] = self._lambda.list_event_source_mappings(FunctionName=f"{SECOND}-queue:live")[
+            "EventSourceMappings"
+        ]
+        return source["ScalingConfig"]["MaximumConcurrency"]
 
     def physical_id(self, logical_id):
         found = self._cloudformation.describe_stack_resource(StackName=SECOND, LogicalResourceId=logical_id)
@@ -89,8 +97,15 @@ def test_a_changed_parameter_reaches_the_functions_that_read_it_and_no_other(sec
     second.deploy("UPDATE", CancellationTypes="cancelled", EventBusName="default", QueueWorkers="3")
     last = {function: second.live(function) for function in ALIASED}
     assert last["QueueFunction"][1]["QUEUE_WORKERS"] == "3"
+    assert second.concurrency() == 3
     versions = [[int(each[function][0]) for each in (before, after, last)] for function in ALIASED]
     assert versions == [[1, 2, 2], [1, 2, 3], [1, 2, 2]]
+
+
+def test_sam_sees_the_values_of_parameters_so_a_deployment_need_not_be_gradual(stack):
+    """`second` shows the other half: without, it is deployed."""
+    with pytest.raises(ClientError, match="AWS::CodeDeploy::Application"):
+        Deployment(stack).deploy("UPDATE", GradualDeployments="true")
 
 
 @pytest.mark.parametrize(
@@ -124,6 +139,17 @@ def test_the_alarms_are_deployed_as_they_are_in_the_template(stack):
         ):
             assert alarm[key] == wanted[key], (names[alarm["AlarmName"]], key)
         assert alarm.get("DatapointsToAlarm") == wanted.get("DatapointsToAlarm")
+
+
+def test_the_limits_of_the_webhook_apply_to_its_path(stack):
+    """CloudFormation wants the path encoded; the emulator looks a request up by the plain one."""
+    stage = stack.client("apigateway").get_stage(restApiId=stack.physical_id("Api"), stageName="v1")
+    found = stage["methodSettings"]["/webhooks/cancellations/POST"]
+    [wanted] = [each for each in Stack()["Apiv1Stage"]["MethodSettings"] if each["HttpMethod"] == "POST"]
+    assert (found["throttlingBurstLimit"], found["throttlingRateLimit"]) == (
+        wanted["ThrottlingBurstLimit"],
+        wanted["ThrottlingRateLimit"],
+    )
 
 
 def emitted(stack, *functions):

@@ -102,6 +102,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         raise
     metrics.add_metric("TokenRefreshed", MetricUnit.Count, answer["refreshed"])
     if answer["refreshed"]:
+        metrics.add_metric("TokenSecondsLeft", MetricUnit.Seconds, answer["expires_at"] - time.time())
         logger.info("token refreshed", expires_at=answer["expires_at"])
     return answer
 

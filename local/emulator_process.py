@@ -20,8 +20,18 @@ def end_with_parent(folder: str) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
+def run() -> None:
+    """Run the emulator with what its own settings do not offer, above all a guard against browsers."""
+    here = Path(__file__)
+    runpy.run_path(str(here.with_name("emulator_parameters.py")))["transform_with_values"]()
+    guarded = runpy.run_path(str(here.with_name("browser_guard.py")))["guarded"]
+    import ministack.app as emulator  # only now, for it takes a second: the thread below is running
+
+    emulator.app = guarded(emulator.app)  # this is what main() serves
+    emulator.main()
+
+
 if __name__ == "__main__":
     threading.Thread(target=end_with_parent, args=sys.argv[1:], daemon=True).start()
     del sys.argv[1:]  # the emulator would read it as its own argument
-    runpy.run_path(str(Path(__file__).with_name("emulator_parameters.py")))["transform_with_values"]()
-    runpy.run_module("ministack", run_name="__main__")
+    run()

@@ -11,10 +11,10 @@ import uvicorn
 from aws_lambda_powertools.event_handler.openapi import swagger_ui
 from fastapi import FastAPI
 from nicegui import ui
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
+from local.browser_guard import guarded
 from local.page.controls import Controls
 from local.page.view import View
 from local.page.watch import Watch
@@ -36,8 +36,6 @@ def serve(stack: LocalStack, traces: Traces, port: int = 0) -> Iterator[str]:
     watch = Watch(stack, traces)
     controls = Controls(stack, watch.dead_letters)
     app = FastAPI(openapi_url=None)
-    # The page has buttons and no password: a site whose name leads here must not get to press them.
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     with ThreadPoolExecutor(1) as watching, socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, port))
@@ -56,7 +54,8 @@ def serve(stack: LocalStack, traces: Traces, port: int = 0) -> Iterator[str]:
             tailwind=False,
             show_welcome_message=False,
         )
-        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=SHUTDOWN_S)
+        # The page has buttons and no password: no other site may press them.
+        config = uvicorn.Config(guarded(app), log_level="error", timeout_graceful_shutdown=SHUTDOWN_S)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from local.browser_guard import aiohttp_middleware
 from local.simulator.client import SimulatorClient
 from local.simulator.controls import Controls
 from local.simulator.gateway import Gateway
@@ -74,7 +75,7 @@ async def serve(upstream: Upstream, host: str, port: int, announce: Callable[[st
     announce
         Called once the server listens, with its address and with what stops it from any thread.
     """
-    app = web.Application()
+    app = web.Application(middlewares=[aiohttp_middleware()])
     Controls(upstream).add_routes(app)
     Gateway(upstream).add_routes(app)
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()

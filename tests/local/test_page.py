@@ -277,7 +277,7 @@ def test_nothing_comes_from_another_machine_and_nothing_goes_wrong_in_the_browse
 
 
 def test_a_site_whose_name_leads_here_gets_no_page(url):
-    assert requests.get(url, headers={"Host": "evil.example"}, timeout=5).status_code == 400
+    assert requests.get(url, headers={"Host": "evil.example"}, timeout=5).status_code == 403
 
 
 def test_a_snapshot_holds_no_secret(stack, traces, secretsmanager, clopos, deployed_queues):

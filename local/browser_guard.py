@@ -1,0 +1,117 @@
+"""Refuses what a browser sends on behalf of another site.
+
+The emulator runs whatever code it is given, and neither it nor the simulator nor the page has a password. A
+browser on this machine reaches them, so without this guard any web page that it visits could use them.
+
+It imports nothing but the standard library: the emulator runs under a Python that has no other packages.
+"""
+
+import ipaddress
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+Headers = Iterable[tuple[str, str]]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Values of `Sec-Fetch-Site` of requests that no other site has caused. `none`: the user typed the address.
+OWN_SITE = ("same-origin", "none")
+
+
+def refusal(headers: Headers, *, is_websocket: bool = False) -> str | None:
+    """Return why a request must be refused; None if it may pass.
+
+    Requests of the AWS SDKs, of curl and of other programs pass: they name a loopback host, and only browsers
+    send the other headers.
+
+    Parameters
+    ----------
+    headers : iterable of tuple
+        Names and values of all headers, repeated ones included.
+    is_websocket : bool
+        Whether the request opens a WebSocket. All browsers send `Origin` with it, and not all of them agree
+        on its `Sec-Fetch-Site`.
+    """
+    values: dict[str, list[str]] = {}
+    for name, value in headers:
+        values.setdefault(name.lower(), []).append(value.strip().lower())
+    hosts = values.get("host", [])
+    if not all(map(_is_loopback, hosts)):
+        return "Host is not an address of this machine, such as 127.0.0.1 or localhost"
+    if "access-control-request-method" in values:
+        return "CORS preflight requests are not answered"
+    for origin in values.get("origin", []):
+        if not hosts or origin not in (f"http://{hosts[0]}", f"https://{hosts[0]}"):
+            return "Origin is another site"
+    if not is_websocket and any(site not in OWN_SITE for site in values.get("sec-fetch-site", [])):
+        return "Sec-Fetch-Site tells that another site caused this request"
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        url = urlsplit(f"//{host}")
+        if url.netloc != host or url.username is not None or url.port == 0:
+            return False
+        return url.hostname == "localhost" or ipaddress.ip_address(url.hostname or "").is_loopback
+    except ValueError:  # it is no host, no port, or a name: a name could lead here today and elsewhere before
+        return False
+
+
+def guarded(app: App) -> App:
+    """Return an ASGI application that refuses, and otherwise calls this one.
+
+    No response allows another site to read it, whatever the application itself would allow.
+    """
+
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await app(scope, receive, send)
+            return
+        is_websocket = scope["type"] == "websocket"
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        reason = refusal(headers, is_websocket=is_websocket)
+        if reason is None:
+            await app(scope, receive, _without_cors(send))
+        elif is_websocket:
+            await receive()  # websocket.connect
+            await send({"type": "websocket.close", "code": 1008, "reason": reason})  # refused with 403
+        else:
+            body = f"{reason}\n".encode()
+            response_headers = [
+                (b"content-type", b"text/plain; charset=utf-8"),
+                (b"content-length", str(len(body)).encode()),
+            ]
+            await send({"type": "http.response.start", "status": 403, "headers": response_headers})
+            await send({"type": "http.response.body", "body": body})
+
+    return guard
+
+
+def _without_cors(send: Send) -> Send:
+    async def send_without_cors(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [
+                (name, value)
+                for name, value in message.get("headers", [])
+                if not bytes(name).lower().startswith(b"access-control-")
+            ]
+        await send(message)
+
+    return send_without_cors
+
+
+def aiohttp_middleware() -> Any:
+    """Return the guard as a middleware of aiohttp."""
+    from aiohttp import web  # the emulator's Python does not have it
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Callable[[web.Request], Awaitable[Any]]) -> Any:
+        if reason := refusal(request.headers.items()):
+            return web.Response(status=403, text=f"{reason}\n")
+        return await handler(request)
+
+    return guard

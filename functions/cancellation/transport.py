@@ -187,8 +187,8 @@ class _FinalResponse(HTTPResponse):
             interim += 1
             self.headers = self.msg = None  # type: ignore[assignment]  # so that it begins again
             super().begin()
-        if interim or self.status in (204, 304) or self.status < 200:
-            # What follows on this connection is not certain to belong to the next request.
+        if interim or not 200 <= self.status < 300 or self.status == 204:
+            # Only after an ordinary success is it certain that nothing of this answer is still on its way.
             self.will_close = True
 
 

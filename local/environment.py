@@ -5,7 +5,9 @@ import os
 import socket
 from typing import Any
 
+from local.artifact import built_template
 from local.errors import StackError
+from local.parameters import parse_parameters
 from local.ports import HOST
 
 
@@ -24,6 +26,17 @@ def upstream_from_environment() -> dict[str, Any]:
     if not isinstance(credentials, dict):
         raise StackError("CLOPOS_CREDENTIALS is not a JSON object")
     return {"clopos_base_url": os.environ.get("CLOPOS_BASE_URL", ""), "credentials": credentials}
+
+
+def parameters_from_environment() -> dict[str, str]:
+    """Return the template's parameters that the user has chosen.
+
+    Raises
+    ------
+    StackError
+        If the template does not allow one of them.
+    """
+    return parse_parameters(os.environ.get("STACK_PARAMETERS", ""), built_template())
 
 
 def port_from_environment(variable: str, default: int) -> int:

@@ -43,6 +43,9 @@ class LocalStack:
         first.
     credentials : dict
         What the token refresh uses at that upstream.
+    parameters : dict
+        Values for the template's parameters. Outcome events are published on the default bus unless
+        `EventBusName` has another value.
     settings : dict
         The simulator's, as in `local.simulator.Settings`.
     xray_daemon : str
@@ -80,6 +83,7 @@ class LocalStack:
         clopos_port: int = 0,
         clopos_base_url: str = "",
         credentials: Mapping[str, str] | None = None,
+        parameters: Mapping[str, str] | None = None,
         settings: Mapping[str, Any] | None = None,
         xray_daemon: str = XRAY_DAEMON,
         report: Callable[[str], None] = lambda line: None,
@@ -88,6 +92,7 @@ class LocalStack:
         self._clopos_port = clopos_port
         self._clopos_base_url = clopos_base_url
         self._credentials = credentials
+        self._parameters = {"EventBusName": "default", **(parameters or {})}
         self._settings = settings or {}
         self._xray_daemon = xray_daemon
         self._report = report
@@ -205,7 +210,8 @@ class LocalStack:
 
     def _deploy(self) -> dict[str, str]:
         clopos_base_url = self._clopos_base_url or self.clopos.url
-        outputs = deploy(self.client, self.endpoint, STACK_NAME, {"CloposBaseUrl": clopos_base_url})
+        parameters = {**self._parameters, "CloposBaseUrl": clopos_base_url}
+        outputs = deploy(self.client, self.endpoint, STACK_NAME, parameters)
         return outputs | {"AwsEndpointUrl": self.endpoint, "CloposUrl": clopos_base_url}
 
     def _fill_secrets(self) -> None:

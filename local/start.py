@@ -9,9 +9,11 @@ from local import page
 from local.console import run_command, say
 from local.environment import (
     optional_port_from_environment,
+    parameters_from_environment,
     port_from_environment,
     upstream_from_environment,
 )
+from local.guide import guide
 from local.paths import STATE
 from local.stack import LocalStack
 from local.xray import Traces
@@ -20,26 +22,6 @@ OUTPUTS = STATE / "outputs.json"
 SEED_ORDERS = 120
 
 AWS_PORT, CLOPOS_PORT, PAGE_PORT = 4566, 4010, 4080
-
-GUIDE = """\
-Ready. Ctrl-C ends it.
-
-  Page               {PageUrl}
-  API                {ApiUrl}
-  Queue              {QueueUrl}
-  Dead-letter queue  {DeadLetterQueueUrl}
-  AWS                {AwsEndpointUrl}
-  Clopos             {CloposUrl}
-  Outputs            .local/outputs.json
-
-In another shell, with the emulator's own keys, which open nothing else:
-
-  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1
-  export AWS_DEFAULT_REGION=us-east-1 AWS_ENDPOINT_URL={AwsEndpointUrl}
-
-  curl -X PUT --aws-sigv4 aws:amz:us-east-1:execute-api --user test:test \\
-    -H 'Content-Type: application/json' -d '{{"status": "IGNORE"}}' {ApiUrl}/orders/108
-"""
 
 
 def write_outputs(outputs: Mapping[str, str]) -> None:
@@ -66,6 +48,7 @@ def _run_until_interrupted() -> None:
         LocalStack(
             aws_port=port_from_environment("LOCAL_AWS_PORT", AWS_PORT),
             clopos_port=clopos_port,
+            parameters=parameters_from_environment(),
             settings={"seed_orders": SEED_ORDERS},
             xray_daemon=traces.address,
             report=say,
@@ -76,7 +59,7 @@ def _run_until_interrupted() -> None:
         outputs = stack.outputs | {"PageUrl": url}
         try:
             write_outputs(outputs)
-            say("\n" + GUIDE.format_map(outputs))
+            say("\n" + guide(outputs))
             signal.pause()
         finally:
             OUTPUTS.unlink(missing_ok=True)

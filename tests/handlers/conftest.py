@@ -8,9 +8,11 @@ Whatever a handler lets out is searched for secrets when the test ends: see `Out
 
 import base64
 import importlib
+import io
 import json
 import socket
 import sys
+import threading
 import time
 import uuid
 from collections import defaultdict
@@ -26,6 +28,7 @@ from urllib.parse import urlsplit
 import botocore.client
 import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 
 import cancellation.clopos
 from cancellation.telemetry import logger
@@ -198,12 +201,38 @@ def webhook_secret_arn(secret, environment):
     return arn
 
 
+class RefreshFunction:
+    """The token refresh as Lambda runs it for a worker: one run at a time, here in this process."""
+
+    def __init__(self, function: Callable[[str], ModuleType]) -> None:
+        self._function = function
+        self._running = threading.Lock()
+
+    def invoke(self, payload: str) -> Json:
+        """Return what Lambda answers to `Invoke`."""
+        if not self._running.acquire(blocking=False):
+            error = {"Code": "TooManyRequestsException", "Message": "Rate Exceeded."}
+            raise ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": 429}}, "Invoke")
+        try:
+            result = self._function("token_refresh").handler(json.loads(payload), Context(remaining_s=15))
+        finally:
+            self._running.release()
+        return {"StatusCode": 200, "Payload": io.BytesIO(json.dumps(result).encode())}
+
+
 @pytest.fixture
-def refreshable(stack, environment):
-    """Use the secrets of the deployed stack, and with them the deployed token refresh function."""
-    environment("CREDENTIALS_SECRET_ARN", stack.outputs["CredentialsSecretArn"])
-    environment("TOKEN_SECRET_ARN", stack.outputs["TokenSecretArn"])
-    environment("TOKEN_REFRESH_FUNCTION", stack.outputs["TokenRefreshFunctionName"])
+def refreshable(environment, secret, function, monkeypatch):
+    """Have the token refreshed with the simulator's credentials."""
+    environment("CREDENTIALS_SECRET_ARN", secret(CREDENTIALS))
+    environment("TOKEN_REFRESH_FUNCTION", "refresh")
+    refresh_function, make = RefreshFunction(function), botocore.client.BaseClient._make_api_call
+
+    def call(client, operation, parameters):
+        if operation == "Invoke":
+            return refresh_function.invoke(parameters["Payload"])
+        return make(client, operation, parameters)
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", call)
 
 
 @pytest.fixture
@@ -262,12 +291,15 @@ def call_api(invoke):
     """PUT an order; further arguments replace parts of the event."""
 
     def call(
-        order_id: Any = 108, body: str | None = IGNORE, headers: Json | None = None, **event: Any
+        order_id: Any = 108,
+        body: str | None = IGNORE,
+        headers: Json | None = None,
+        remaining_s: float = 28,
+        **changes: Any,
     ) -> Answer:
-        path = {"pathParameters": {"id": str(order_id)}}
-        return invoke(
-            "api", http_event("api.json", f"/orders/{order_id}", body, headers or {}) | path | event
-        )
+        event = http_event("api.json", f"/orders/{order_id}", body, headers or {})
+        event |= {"pathParameters": {"id": str(order_id)}, **changes}
+        return invoke("api", event, remaining_s=remaining_s)
 
     return call
 

@@ -58,7 +58,7 @@ def test_a_bad_message_never_makes_a_good_one_run_again(clopos, run_batch, outpu
 
 def test_a_batch_in_which_nothing_works_goes_back_whole(clopos, run_batch):
     clopos.fail_all("unavailable")
-    assert run_batch(*({"order_id": n} for n in range(1, 11))).fates == ["queued"] * 10
+    assert run_batch(*({"order_id": n} for n in range(1, 11)), remaining_s=13.5).fates == ["queued"] * 10
 
 
 def test_messages_of_one_batch_are_cancelled_side_by_side(clopos, run_batch, function):

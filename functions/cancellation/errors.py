@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from traceback import format_tb
 from typing import Any, NamedTuple
 
@@ -126,21 +128,20 @@ def redact(text: str, secrets: tuple[str, ...]) -> str:
     Eight characters in a row that also stand in a secret are hidden, in whatever case and also if they are
     URL-encoded: Clopos may repeat a token cut short, in capitals, or inside a sentence.
     """
-    # Each character with the place where it stands: "%2B" is one character in three places.
-    chars = [
-        (chr(int(match[1], 16)) if match[1] else match[0], match.start(), match.end())
-        for match in re.finditer(r"%([0-9A-Fa-f]{2})|.", text, re.DOTALL)
-    ]
-    folded, pieces = _fold("".join(char for char, _, _ in chars)), _pieces(secrets)
-    shown: list[str] = []
-    end = 0
-    for start in range(len(folded) - PIECE_CHARS + 1):
-        if folded[start : start + PIECE_CHARS] in pieces:
-            first, last = chars[start][1], chars[start + PIECE_CHARS - 1][2]
-            if first > end or not shown:
-                shown += [text[end:first], "***"]
-            end = last
-    return "".join([*shown, text[end:]])
+    pieces = _pieces(secrets)
+    hidden = [False] * len(text)
+    for characters in (".", "%([0-9A-Fa-f]{2})|."):  # as it is, and URL-decoded
+        # Each character with the place where it stands: "%2B" is one character in three places.
+        found = list(re.finditer(characters, text, re.DOTALL))
+        folded = _fold("".join(chr(int(char[1], 16)) if char.lastindex else char[0] for char in found))
+        for start in range(len(folded) - PIECE_CHARS + 1):
+            if folded[start : start + PIECE_CHARS] in pieces:
+                first, end = found[start].start(), found[start + PIECE_CHARS - 1].end()
+                hidden[first:end] = [True] * (end - first)
+    return "".join(
+        "***" if hide else "".join(char for char, _ in group)
+        for hide, group in groupby(zip(text, hidden, strict=True), key=itemgetter(1))
+    )
 
 
 PIECE_CHARS = 8  # shorter pieces are in ordinary words too

@@ -214,7 +214,9 @@ class RefreshFunction:
             error = {"Code": "TooManyRequestsException", "Message": "Rate Exceeded."}
             raise ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": 429}}, "Invoke")
         try:
-            result = self._function("token_refresh").handler(json.loads(payload), Context(remaining_s=15))
+            result = self._function("token_refresh").handler(
+                json.loads(payload), LambdaContext(remaining_s=15)
+            )
         finally:
             self._running.release()
         return {"StatusCode": 200, "Payload": io.BytesIO(json.dumps(result).encode())}

@@ -50,6 +50,10 @@ def test_words_that_are_no_part_of_a_secret_stay(said):
     assert redact(said, (SECRET,)) == said
 
 
+def test_a_percent_sign_before_a_secret_hides_nothing_of_it():
+    assert redact("%2" + "00000000", ("00000000",)) == "%2***"
+
+
 def test_several_secrets_are_hidden():
     said = "client not-a-real-secret, brand local-brand, nobody"
     assert redact(said, ("not-a-real-secret", "local-brand")) == "client ***, brand ***, nobody"

@@ -4,7 +4,6 @@
 simulator and the emulator of the deployed stack; ``tests/deployed`` goes through the deployed stack itself.
 """
 
-import json
 import os
 import re
 from collections.abc import Callable
@@ -77,20 +76,6 @@ def clopos(stack):
 
 
 @pytest.fixture
-def store_token(stack, secretsmanager):
-    """Put something into the token secret of the deployed stack."""
-
-    def store(value: str | Json) -> None:
-        text = value if isinstance(value, str) else json.dumps(value)
-        secretsmanager.put_secret_value(SecretId=stack.outputs["TokenSecretArn"], SecretString=text)
-
-    return store
-
-
-# -- the queue
-
-
-@pytest.fixture
 def deployed_queues(stack, sqs):
     """The queue of the deployed stack and its dead-letter queue; the test leaves both empty."""
     queue, dead_letters = stack.queue, stack.dead_letters
@@ -107,7 +92,3 @@ def eventually(condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> A
     found = wait_for(condition, timeout_s)
     assert found, f"it did not come true within {timeout_s} s"
     return found
-
-
-# test_template.py and test_alarms.py use them too, and stand here until they move to tests/infrastructure.
-from tests.handlers.conftest import *  # noqa: E402, F403

@@ -35,14 +35,15 @@ MAX_ATTEMPTS = 2
 CANCELLATION_TYPES = read_types(os.environ["CANCELLATION_TYPES"])
 
 tokens = Tokens(os.environ["TOKEN_SECRET_ARN"], os.environ["TOKEN_REFRESH_FUNCTION"])
+outage = Outage(workers=WORKERS)
 clopos = Clopos(
     os.environ["CLOPOS_BASE_URL"],
     max_attempts=MAX_ATTEMPTS,
     retry_answers=False,
     connections=THREADS,
     pacer=Pacer(workers=WORKERS, reserve=int(os.environ["API_RESERVE"])),
+    outage=outage,
 )
-outage = Outage(workers=WORKERS)
 settling = Settling(os.environ["QUEUE_URL"], os.environ["DEAD_LETTER_QUEUE_URL"])
 events = OutcomeEvents(os.environ["EVENT_BUS_NAME"], os.environ["POWERTOOLS_SERVICE_NAME"])
 threads = ThreadPoolExecutor(THREADS)

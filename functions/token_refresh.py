@@ -22,9 +22,9 @@ MARGIN_S = 2  # for storing the token and writing the log
 MAX_ATTEMPTS = 2
 HOLD_S = 10
 MAX_HOLD_S = 900  # whatever Clopos asks for; the schedule asks again anyway
-# Secrets Manager keeps about a hundred versions of a secret and removes none that is younger than a day. It
-# advises against storing more often than this (Secrets Manager, quotas).
-MIN_INTERVAL_S = 600
+# Secrets Manager keeps about a hundred versions of a secret and removes none that is younger than a day. The
+# schedule alone, each 20 minutes, makes 72 a day: workers who cannot use a token must not add to that.
+MIN_INTERVAL_S = 20 * 60
 
 _TEXT = {"type": "string", "minLength": 1}
 _check_credentials = fastjsonschema.compile(
@@ -51,7 +51,7 @@ class Recent:
     error: CancelError | None = None  # why the last refresh failed
     error_until = -math.inf  # Unix seconds
     credentials: dict[str, str] | None = None  # with which it failed
-    stored_for_worker_at = -math.inf  # Unix seconds
+    stored_at = -math.inf  # Unix seconds
 
     def remember_error(self, error: CancelError) -> None:
         """Answer with this error for as long as Clopos asked for, a few seconds at least."""
@@ -111,8 +111,7 @@ def refresh_for_worker(refused: str, has_worked: bool, deadline: Deadline) -> di
     """Store a new token if it is of use to somebody whose token was rejected.
 
     A token that Clopos keeps rejecting must not fill the secret with versions. So one that has never worked,
-    soon after another was replaced, is only replaced if Clopos rejects it elsewhere as well and accepts the
-    new one.
+    soon after it was stored, is only replaced if Clopos rejects it elsewhere as well and accepts the new one.
     """
     value = read(token_secret, deadline)
     try:
@@ -124,12 +123,10 @@ def refresh_for_worker(refused: str, has_worked: bool, deadline: Deadline) -> di
     if recent.error and time.time() < recent.error_until and recent.credentials == read_credentials(deadline):
         recent.error.retry_after_s = recent.error_until - time.time()
         raise recent.error
-    is_suspect = not has_worked and time.time() - recent.stored_for_worker_at < MIN_INTERVAL_S
+    is_suspect = not has_worked and time.time() - recent.stored_at < MIN_INTERVAL_S
     if is_suspect and not stored.expired() and clopos.accepts(stored.value, deadline):
         return {"success": True, "refreshed": False, "accepted": True}
-    answer = refresh(deadline, only_if_accepted=is_suspect)
-    recent.stored_for_worker_at = time.time()
-    return answer
+    return refresh(deadline, only_if_accepted=is_suspect)
 
 
 def refresh(deadline: Deadline, *, only_if_accepted: bool = False) -> dict[str, Any]:
@@ -153,6 +150,7 @@ def refresh(deadline: Deadline, *, only_if_accepted: bool = False) -> dict[str, 
         )
     except AWS_ERRORS as exc:  # not allowed, not reachable, or not in time
         raise CancelError("token_unavailable", "the new token cannot be stored") from exc
+    recent.stored_at = time.time()
     return {"success": True, "refreshed": True, "expires_at": expires_at}
 
 

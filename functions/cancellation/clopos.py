@@ -20,6 +20,7 @@ from cancellation.answers import (
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError
 from cancellation.messages import Order
+from cancellation.outage import Outage
 from cancellation.pacing import Pacer
 from cancellation.transport import Answer, Transport
 
@@ -49,6 +50,8 @@ class Clopos:
         Calls that are made at the same time.
     pacer : Pacer, optional
         Gives each attempt its turn within the quota, and learns from each answer.
+    outage : Outage, optional
+        While it is on, no call is attempted twice.
     """
 
     def __init__(
@@ -59,11 +62,13 @@ class Clopos:
         retry_answers: bool = True,
         connections: int = 1,
         pacer: Pacer | None = None,
+        outage: Outage | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._max_attempts = max_attempts
         self._retry_answers = retry_answers
         self._pacer = pacer
+        self._outage = outage
         self._transport = Transport(connections)
 
     def cancel(self, order: Order, token: str, deadline: Deadline, attempts: list[Answer]) -> dict[str, Any]:
@@ -185,6 +190,8 @@ class Clopos:
 
     def _is_transient(self, answer: Answer) -> bool:
         """Whether another attempt may have a better answer."""
+        if self._outage and self._outage.is_on:
+            return False
         if answer.failure:
             return self._retry_answers or answer.failure == "clopos_unavailable"
         return self._retry_answers and answer.status in TRANSIENT_STATUSES

@@ -57,7 +57,7 @@ class Pacer:
         self._limit: float | None = None
         self._remaining = math.inf  # as the last answer said it
         self._resume_at = 0.0
-        self._window_s = 0.0  # the longest that Clopos has told
+        self._window_s = 0.0  # the longest that Clopos has told; 0 before it has
 
     def take_turn(self, deadline: Deadline) -> None:
         """Wait for the turn to make one call; its answer then goes to `observe`.
@@ -85,7 +85,8 @@ class Pacer:
             return wait_s
 
     def _delay_s(self, now: float) -> float:
-        while self._calls and not now - self._window_s < self._calls[0] <= now:
+        window_s = self._window_s or WINDOW_S
+        while self._calls and not now - window_s < self._calls[0] <= now:
             self._calls.popleft()  # of a window that has passed, or of a clock that was set back
         if self._resume_at - now > WINDOW_S:  # the clock was set back
             self._resume_at = now
@@ -98,7 +99,7 @@ class Pacer:
         if self._limit is None:
             return 0.0
         share = max(1, int(self._limit - self._reserve) // self._workers)
-        return self._calls[-share] + self._window_s - now if len(self._calls) >= share else 0.0
+        return self._calls[-share] + window_s - now if len(self._calls) >= share else 0.0
 
     def observe(self, answer: Answer) -> None:
         """End a call and learn from its answer."""

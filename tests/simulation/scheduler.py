@@ -118,6 +118,8 @@ class Scheduler:
                 thread.switch(*thread.args)  # type: ignore[attr-defined]
             if thread.dead:
                 process.threads.pop(thread, None)
+        if until < math.inf and not done():
+            self.now = max(self.now, until)
 
     def freeze(self, process: Process) -> None:
         """Stop a process, as Lambda does between two invocations."""

@@ -18,15 +18,16 @@ from local.stack import LocalStack
 
 Json = dict[str, Any]
 
-PATIENCE_S = 30  # API Gateway gives up after 29 s
+SILENCE_S = 30  # API Gateway gives up after 29 s
 NORMALLY = "normally"
 ANSWERS: dict[str, AnyFault | None] = {
     NORMALLY: None,
     "503": "unavailable",
     "429": "rate_limited",
     "HTML": "html",
-    "not at all": Fault(delay=PATIENCE_S, name="silence"),
+    "not at all": Fault(delay=SILENCE_S, name="silence"),
 }
+RECEIPT = 10950  # of every order that is accepted already
 MISSING_ORDER = 404404  # so far above the others that nobody adds an order with this number by accident
 
 
@@ -49,7 +50,6 @@ class Controls:
     def __init__(self, stack: LocalStack, dead_letters: DeadLetters) -> None:
         self._stack = stack
         self._dead_letters = dead_letters
-        self._sqs = stack.client("sqs")
         self._said = "Ready"
         self._under_way: dict[int, Json] = {}
         self._ids = itertools.count(1)
@@ -93,7 +93,7 @@ class Controls:
 
     def cancel_received(self) -> None:
         """Cancel an order that the restaurant has accepted, through the queue."""
-        self._send(self._new_order(status="RECEIVED"))
+        self._send(self._new_order(status="RECEIVED", receipt_id=RECEIPT))
 
     def cancel_missing(self) -> None:
         """Cancel an order that does not exist, through the queue."""
@@ -121,35 +121,23 @@ class Controls:
         """Delete all dead letters."""
         self.say(f"{_dead_letters(self._dead_letters.delete())} deleted")
 
-    def _new_order(self, status: str = "PENDING") -> int:
+    def _new_order(self, **properties: Any) -> int:
         with self._numbering:  # two clicks are two orders
             numbers = [int(number) for number in self._stack.clopos.statuses() if number.isdecimal()]
             order_id = max((number for number in numbers if number < MISSING_ORDER), default=0) + 1
-            self._stack.clopos.add_order(order_id, status=status)
+            self._stack.clopos.add_order(order_id, **properties)
         return order_id
 
     def _send(self, order_id: int) -> None:
-        body = json.dumps({"order_id": order_id})
-        self._sqs.send_message(QueueUrl=self._stack.outputs["QueueUrl"], MessageBody=body)
-        self.say(f"SendMessage {body}: sent")
+        message = {"order_id": order_id}
+        self._stack.queue.send(message)
+        self.say(f"SendMessage {json.dumps(message)}: sent")
 
     def _call(self, source: str, order_id: int, method: str, path: str, body: Json, auth: AuthBase) -> None:
-        """Call the API in a session of its own: several calls may wait for their answers at the same time."""
         call = f"{method} {path}"
-        with (
-            self._shown({"source": source, "order_id": order_id, "call": call}),
-            requests.Session() as session,
-        ):
-            session.trust_env = False  # neither a proxy nor a .netrc
+        with self._shown({"source": source, "order_id": order_id, "call": call}):
             try:
-                answer = session.request(
-                    method,
-                    self._stack.outputs["ApiUrl"] + path,
-                    data=json.dumps(body),
-                    headers={"Content-Type": "application/json"},
-                    auth=auth,
-                    timeout=PATIENCE_S,
-                )
+                answer = self._stack.call(method, path, json.dumps(body), auth=auth)
             except requests.RequestException as error:  # the stack is ending, or an answer takes too long
                 self.say(f"{call}: no answer ({type(error).__name__})")
                 return

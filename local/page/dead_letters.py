@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from local.queues import Queue
+
 Json = dict[str, Any]
 
-SHOWN = 10  # what SQS returns in one call
 SHOWN_BODY_CHARS = 200
 HIDDEN_S = 30  # while they are moved
 RECEIVED_TOO_OFTEN = "received too often"  # SQS itself has moved the message, and gives no reason
@@ -15,39 +16,33 @@ class DeadLetters:
 
     Parameters
     ----------
-    sqs : boto3 client
-        Of SQS.
-    dead_letter_queue_url, queue_url : str
+    dead_letters, queue : Queue
         Where the messages are, and where they came from.
     """
 
-    def __init__(self, sqs: Any, dead_letter_queue_url: str, queue_url: str) -> None:
-        self._sqs = sqs
-        self._url = dead_letter_queue_url
-        self._queue_url = queue_url
+    def __init__(self, dead_letters: Queue, queue: Queue) -> None:
+        self._dead_letters = dead_letters
+        self._queue = queue
+
+    def count(self) -> int:
+        """Return how many there are."""
+        return self._dead_letters.counts().visible
 
     def peek(self) -> list[Json]:
         """Return `code`, `message`, `body` (cut) and `length` of up to ten messages, and leave them there."""
-        return [_reason(message) for message in self._receive(hidden_s=0)]
+        return [_reason(message) for message in self._dead_letters.receive(hide_s=0)]
 
     def redrive(self) -> int:
         """Send all of them back to the queue, with their attributes; return how many there were."""
         messages = self._collect()
         for message in messages:
-            self._sqs.send_message(
-                QueueUrl=self._queue_url,
-                MessageBody=message["Body"],
-                MessageAttributes=message.get("MessageAttributes", {}),
-            )
-            self._delete(message)
+            self._queue.send(message["Body"], MessageAttributes=message.get("MessageAttributes", {}))
+            self._dead_letters.delete(message)
         return len(messages)
 
     def delete(self) -> int:
         """Delete all of them; return how many there were."""
-        messages = self._collect()
-        for message in messages:
-            self._delete(message)
-        return len(messages)
+        return len(self._dead_letters.take_all())
 
     def _collect(self) -> list[Json]:
         """Return the messages that are there now, hidden from others.
@@ -55,21 +50,9 @@ class DeadLetters:
         All are collected before the first one is sent: one that fails again at once is not met twice.
         """
         messages: list[Json] = []
-        while received := self._receive(hidden_s=HIDDEN_S):
+        while received := self._dead_letters.receive(hide_s=HIDDEN_S):
             messages += received
         return messages
-
-    def _receive(self, hidden_s: int) -> list[Json]:
-        answer = self._sqs.receive_message(
-            QueueUrl=self._url,
-            MessageAttributeNames=["All"],
-            MaxNumberOfMessages=SHOWN,
-            VisibilityTimeout=hidden_s,
-        )
-        return list(answer.get("Messages", []))
-
-    def _delete(self, message: Json) -> None:
-        self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
 
 
 def _reason(message: Json) -> Json:

@@ -21,7 +21,7 @@ def measure(template: Json, records: Iterable[Json], queue: Json, now: float) ->
     records : iterable of dict
         The functions' log lines, oldest first.
     queue : dict
-        How many messages are `ready`, `hidden` and `dead` now.
+        How many messages are `visible`, `hidden` and `dead` now.
     now : float
         Unix seconds.
     """

@@ -4,9 +4,11 @@ import json
 from collections import deque
 from typing import Any
 
+from local.queues import Queue
+
 Json = dict[str, Any]
 
-NAME = "page-outcomes"  # of the rule and of the queue
+RULE = "page"
 SOURCE = "clopos-cancel"
 SHOWN = 10
 
@@ -21,19 +23,14 @@ class Outcomes:
     """
 
     def __init__(self, events: Any, sqs: Any) -> None:
-        self._sqs = sqs
         self._latest: deque[Json] = deque(maxlen=SHOWN)
-        self._queue_url = sqs.create_queue(QueueName=NAME)["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=self._queue_url, AttributeNames=["QueueArn"])["Attributes"]
-        events.put_rule(Name=NAME, EventPattern=json.dumps({"source": [SOURCE]}))
-        events.put_targets(Rule=NAME, Targets=[{"Id": "queue", "Arn": arn["QueueArn"]}])
+        self._queue = Queue.create(sqs)
+        target = {"Id": "queue", "Arn": self._queue.attribute("QueueArn")}
+        events.put_rule(Name=RULE, EventPattern=json.dumps({"source": [SOURCE]}))
+        events.put_targets(Rule=RULE, Targets=[target])
 
     def latest(self) -> list[Json]:
         """Return the details of the latest events, newest first."""
-        while messages := self._sqs.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10).get(
-            "Messages"
-        ):
-            for message in messages:
-                self._latest.appendleft(json.loads(message["Body"])["detail"])
-                self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
+        for message in self._queue.take_all():
+            self._latest.appendleft(json.loads(message["Body"])["detail"])
         return list(self._latest)

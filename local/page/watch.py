@@ -22,7 +22,6 @@ KEPT_RECORDS = 2000  # log lines and metrics, of about 500 orders
 SHOWN_RESULTS = 10
 SHOWN_ORDERS = 30
 LOG_GROUPS = ("ApiLogGroup", "QueueLogGroup", "WebhookLogGroup", "TokenRefreshLogGroup")
-COUNTS = {"ready": "ApproximateNumberOfMessages", "hidden": "ApproximateNumberOfMessagesNotVisible"}
 # The statuses that are counted even if no order has one of them, so that no number appears out of nowhere.
 STATUSES = ("PENDING", "RECEIVED", "IGNORE")
 
@@ -43,12 +42,10 @@ class Watch:
         self._traces = traces
         self.has_simulator = hasattr(stack, "clopos")  # else the orders are at another Clopos
         self._template = built_template()
-        # Made here, for boto3 makes clients in one thread at a time.
-        self._sqs = stack.client("sqs")
-        self.dead_letters = DeadLetters(
-            self._sqs, stack.outputs["DeadLetterQueueUrl"], stack.outputs["QueueUrl"]
-        )
-        self._outcomes = Outcomes(stack.client("events"), self._sqs)
+        # boto3 makes clients in one thread at a time, so all are made here.
+        self._queue = stack.queue
+        self.dead_letters = DeadLetters(stack.dead_letters, stack.queue)
+        self._outcomes = Outcomes(stack.client("events"), stack.client("sqs"))
         self._log_lines = NewLogLines(stack.client("logs"), [stack.physical_id(name) for name in LOG_GROUPS])
         self._records: deque[Json] = deque(maxlen=KEPT_RECORDS)  # oldest first
         self._orders: dict[str, str] = {}  # the one that changed last is at the end
@@ -58,7 +55,8 @@ class Watch:
         """Return all that the page shows, and nothing secret."""
         self._records.extend(self._log_lines)
         now = time.time()
-        queue = self._count("QueueUrl") | {"dead": self._count("DeadLetterQueueUrl")["ready"]}
+        visible, hidden = self._queue.counts()
+        queue = {"visible": visible, "hidden": hidden, "dead": self.dead_letters.count()}
         if self.has_simulator:
             self._follow(self._stack.clopos.statuses())
         results = sorted(filter(_is_result, self._records), key=itemgetter("at"), reverse=True)
@@ -79,12 +77,6 @@ class Watch:
             if record["id"] == result_id:
                 return trace_of(record, self._traces)
         return []
-
-    def _count(self, queue: str) -> Json:
-        counts = self._sqs.get_queue_attributes(
-            QueueUrl=self._stack.outputs[queue], AttributeNames=list(COUNTS.values())
-        )["Attributes"]
-        return {key: int(counts[name]) for key, name in COUNTS.items()}
 
     def _follow(self, statuses: dict[str, str]) -> None:
         for order_id in self._orders.keys() - statuses.keys():

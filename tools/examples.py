@@ -54,6 +54,22 @@ class Example(NamedTuple):
     envelope: Json
 
 
+def cancelled() -> Json:
+    """Return what `PUT /orders/{id}` answers if the order is cancelled."""
+    order = {
+        "id": 108,
+        "venue_id": 1,
+        "type": "CALL_CENTER_ORDER",
+        "integration": "call_center_new",
+        "integration_status": "CREATED",
+        "status": "IGNORE",
+        "created_at": "2026-02-02T13:45:53.000000Z",
+        "updated_at": "2026-02-02T17:46:02.000000Z",
+    }
+    answer = _answer(200, json.dumps({"success": True, "data": order}).encode())
+    return {"success": True, "data": read_cancellation(answer, ORDER, ""), "request_id": REQUEST_ID}
+
+
 def cancel_errors() -> Iterator[Example]:
     """Yield the errors of `PUT /orders/{id}`."""
     request = {"httpMethod": "PUT", "pathParameters": {"id": "108"}, "body": '{"status": "CANCELLED"}'}

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "functions"))
 from cancellation import answers  # noqa: E402
 from cancellation.errors import ERROR_KINDS  # noqa: E402
 from cancellation.messages import CANCEL_MESSAGE, CANCEL_REQUEST, ORDER_ID, VENUE_ID  # noqa: E402
-from tools.examples import Example, cancel_errors, webhook_errors  # noqa: E402
+from tools.examples import Example, cancel_errors, cancelled, webhook_errors  # noqa: E402
 
 FILE = ROOT / "docs" / "openapi.json"
 
@@ -132,6 +132,8 @@ def describe() -> dict[str, Any]:
         spec.components.security_scheme(
             name, {"type": "apiKey", "in": "header", "name": name, "description": "Standard Webhooks"}
         )
+    success = json_of("Cancelled")
+    success["application/json"]["example"] = cancelled()
     spec.path(
         "/orders/{id}",
         operations={
@@ -144,7 +146,7 @@ def describe() -> dict[str, Any]:
                     {"name": "x-venue", "in": "header", "schema": {**VENUE_ID, "type": "integer"}},
                 ],
                 "requestBody": {"required": True, "content": json_of("CancelRequest")},
-                "responses": {"200": {"description": "cancelled", "content": json_of("Cancelled")}}
+                "responses": {"200": {"description": "cancelled", "content": success}}
                 | problems(cancel_errors()),
             }
         },

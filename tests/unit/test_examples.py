@@ -4,7 +4,7 @@ import fastjsonschema
 import pytest
 
 from cancellation.errors import ERROR_KINDS
-from tools.examples import cancel_errors, webhook_errors
+from tools.examples import cancel_errors, cancelled, webhook_errors
 from tools.openapi import describe
 
 EXAMPLES = [*cancel_errors(), *webhook_errors()]
@@ -24,6 +24,10 @@ def test_an_example_agrees_with_the_schema_and_with_the_table_of_errors(example)
     assert example.envelope["retryable"] == kind.retryable
     # API Gateway has statuses of its own for requests that never reach a function.
     assert example.status == kind.status or example.status in (403, 413, 415, 504)
+
+
+def test_the_example_of_success_agrees_with_the_schema():
+    fastjsonschema.validate(SCHEMAS["Cancelled"], cancelled())
 
 
 def test_the_example_of_an_order_that_cannot_be_cancelled_says_its_status_and_receipt():

@@ -5,7 +5,6 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from requests.structures import CaseInsensitiveDict
 
 from cancellation.aws import AWS_ERRORS, call, client
 from cancellation.deadline import Deadline
@@ -68,7 +67,7 @@ def accept(event: dict[str, Any], deadline: Deadline, keys: dict[str, Any]) -> s
     if "httpMethod" not in event:  # HTTP APIs, function URLs and a console's test event have other keys
         raise CancelError("invalid_request", "not an event of a REST API with Lambda proxy integration")
     names = {*(event.get("headers") or {}), *(event.get("multiValueHeaders") or {})}
-    headers = CaseInsensitiveDict({name: header_values(event, name.lower())[-1] for name in names})
+    headers = {name: header_values(event, name)[-1] for name in map(str.lower, names)}
     body = event.get("body") or ""
     if len(body.encode(errors="replace")) > MAX_BODY_BYTES:
         raise CancelError("invalid_request", f"the body must not be longer than {MAX_BODY_BYTES} bytes")

@@ -49,7 +49,7 @@ class WebhookSecrets:
         body : str
             The body that was signed.
         headers : mapping
-            The request's headers; the mapping ignores case.
+            The request's headers, their names in lower case.
         deadline : Deadline
             For reading the secrets.
 

@@ -16,7 +16,7 @@ from local.artifact import archive
 from local.bench import backlog, cost, single
 from local.bench.backlog import OURS, PLAIN, Drain
 from local.bench.machine import Machine, machine
-from local.bench.plain import plain_artifact
+from local.bench.plain import library_artifact, plain_artifact
 from local.bench.processes import HERE, read_only_copy
 from local.bench.single import Cold
 from local.console import run_command, say
@@ -61,7 +61,7 @@ def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 def report_cold(report: Report, kinds: dict[str, Cold]) -> None:
     """Compare cold starts."""
     ours = kinds["ours"]
-    for other, limit in (("floor", 1.3), ("plain", 0.4)):
+    for other, limit in (("floor", 0.85), ("plain", 0.4)):
         than = kinds[other]
         pairs = [
             ("wall clock", ours.wall_s.median, than.wall_s.median, "ms", 1e-3),
@@ -93,18 +93,18 @@ def report_cold(report: Report, kinds: dict[str, Cold]) -> None:
     )
 
 
-def report_single(report: Report, running: Machine, artifact: Path, plain: Path) -> None:
+def report_single(report: Report, running: Machine, artifact: Path, plain: Path, libraries: Path) -> None:
     """Measure and compare what one call takes, and what memory buys."""
     if not (callgrind := single.has_valgrind()):
         say("  valgrind is not installed: instructions are not counted")
-    cold = single.cold_starts(running, artifact, plain, callgrind=callgrind)
+    cold = single.cold_starts(running, artifact, plain, libraries, callgrind=callgrind)
     report_cold(report, cold)
 
     say(f"Warm calls: {single.WARM_ROUNDS} in turn with bare ones")
     warm = single.warm_calls(running, artifact)
-    ratio = warm["handler"] / warm["bare"]
-    took = f"{warm['handler'] * 1000:.2f} / {warm['bare'] * 1000:.2f} ms"
-    report.target("warm call / a bare `Session.put`", f"{ratio:.2f} x ({took})", ratio, 1.25, "≤ 1.25 x")
+    added_ms = (warm["handler"] - warm["bare"]) * 1000
+    took = f"{warm['handler'] * 1000:.2f} - {warm['bare'] * 1000:.2f} ms"
+    report.target("warm call - a bare call, CPU", f"{added_ms:.2f} ms ({took})", added_ms, 0.4, "≤ 0.4 ms")
 
     say("Package and memory")
     zipped_mb = len(archive(artifact, SAM_COMPRESSION)) / single.MB
@@ -141,7 +141,7 @@ def report_single(report: Report, running: Machine, artifact: Path, plain: Path)
     rounds = math.ceil(ten_s / single.CLOPOS_LATENCY_S - 0.5)
     settings = cost.settings(
         cold["ours"].cpu_s.median,
-        warm["cpu"],
+        warm["handler"],
         batch["ten"]["cpu"],
         rounds * cost.CLOPOS_S,
     )
@@ -186,14 +186,14 @@ def report_cost(report: Report, settings: list[cost.Setting]) -> None:
     )
 
 
-def report_backlog(report: Report, running: Machine, artifact: Path) -> dict[str, Drain]:
+def report_backlog(report: Report, running: Machine, artifact: Path, libraries: Path) -> dict[str, Drain]:
     """Drain backlogs, ours and with the plain worker."""
     drains = []
     for messages in BACKLOGS:
         say(f"  {messages:,} messages, about {messages / backlog.QUOTA * backlog.WINDOW_S:.0f} s")
         drains.append(backlog.drain(running, artifact, OURS, messages))
     say(f"  {COMPARED:,} messages with the plain worker")
-    plain = backlog.drain(running, artifact, PLAIN, COMPARED)
+    plain = backlog.drain(running, libraries, PLAIN, COMPARED)
 
     longest = drains[-1]
     share, throttled = longest.quota_share, longest.throttled_share
@@ -237,17 +237,17 @@ def main() -> None:
             "The functions run on Python 3.13, and so must this: make clean, make PYTHON=python3.13"
         )
     started, report = time.monotonic(), Report()
-    say("Building the functions as a plain sam build does")
-    plain = plain_artifact()
+    say("Building the functions as a plain sam build does, and installing plain libraries")
+    plain, libraries = plain_artifact(), library_artifact()
     with tempfile.TemporaryDirectory() as scratch, machine() as running:
         ours = read_only_copy(BUILD / "ApiFunction", Path(scratch, "ours"))
-        both = Path(scratch, "both")
-        shutil.copytree(BUILD / "ApiFunction", both)
-        shutil.copy(HERE / "powertools_worker.py", both)
+        worker = Path(scratch, "worker")
+        shutil.copytree(libraries, worker)
+        shutil.copy(HERE / "powertools_worker.py", worker)
         say("Cold starts")
-        report_single(report, running, ours, read_only_copy(plain, Path(scratch, "plain")))
+        report_single(report, running, ours, read_only_copy(plain, Path(scratch, "plain")), worker)
         say("Backlogs")
-        backlog.plot(folder, report_backlog(report, running, both))
+        backlog.plot(folder, report_backlog(report, running, ours, worker))
     minutes = (time.monotonic() - started) / 60
     load = os.getloadavg()[2]
     say(

@@ -1,6 +1,6 @@
 """The least that a cold start can be: import boto3 and requests, read the token, make one call.
 
-It runs as `local.bench.runtime` does, on the same artifact with the same bytecode.
+It runs as `local.bench.runtime` does, on these libraries as pip installs them, compiled.
 """
 
 import os

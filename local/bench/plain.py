@@ -1,4 +1,4 @@
-"""The same functions as a plain ``sam build`` makes them: no bytecode, nothing pruned."""
+"""What our artifact is compared with: a plain ``sam build`` of the same functions, and plain libraries."""
 
 import hashlib
 import os
@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from local.paths import ROOT, STATE
+from tools.build import finish
 
 TEMPLATE = """\
 AWSTemplateFormatVersion: "2010-09-09"
@@ -25,26 +27,52 @@ Resources:
 """
 
 
+LIBRARIES = ("boto3", "requests", "aws-lambda-powertools[tracer]")
+LOCK = ROOT / "requirements" / "dev.txt"
+
+
 def plain_artifact() -> Path:
-    """Return what SAM's own builder for Python makes of functions/ and requirements.txt.
+    """Return what SAM's own builder for Python makes of functions/ and requirements.txt, without bytecode.
 
     It needs the package index, once for each version of the two.
 
     Raises
     ------
     subprocess.CalledProcessError
-        Where sam fails; its own words are on standard error.
+        If sam fails; its own words are on standard error.
     """
-    recipe = hashlib.sha256(TEMPLATE.encode())
-    sources = sorted((ROOT / "functions").rglob("*.py"))
-    for path in (ROOT / "requirements.txt", *sources):
-        recipe.update(path.read_bytes())
-    artifact = STATE / "bench" / f"plain-{recipe.hexdigest()[:16]}"
-    if not artifact.is_dir():
-        artifact.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=artifact.parent) as scratch:
-            build(Path(scratch)).rename(artifact)
-    return artifact
+    sources = (ROOT / "requirements.txt", *sorted((ROOT / "functions").rglob("*.py")))
+    return made_once("plain", build, TEMPLATE.encode(), *map(Path.read_bytes, sources))
+
+
+def library_artifact() -> Path:
+    """Return boto3, requests and Powertools, nothing pruned but compiled: for the floor and the plain worker.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        If the installation fails; its own words are on standard error.
+    """
+    return made_once("libraries", install, repr(LIBRARIES).encode(), LOCK.read_bytes())
+
+
+def made_once(name: str, make: Callable[[Path], Path], *recipe: bytes) -> Path:
+    """Return the folder that was made from this recipe, making it in a scratch folder if there is none."""
+    folder = STATE / "bench" / f"{name}-{hashlib.sha256(b''.join(recipe)).hexdigest()[:16]}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            make(Path(scratch)).rename(folder)
+    return folder
+
+
+def install(folder: Path) -> Path:
+    """Install the libraries in the locked versions and compile them."""
+    target = folder / "libraries"
+    uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet"]
+    subprocess.run([*uv, "--target", str(target), "--constraint", str(LOCK), *LIBRARIES], check=True)
+    finish(target)
+    return target
 
 
 def build(folder: Path) -> Path:

@@ -57,12 +57,14 @@ class Cold:
     instructions: int | None
 
 
-def cold_starts(machine: Machine, artifact: Path, plain: Path, *, callgrind: bool) -> dict[str, Cold]:
+def cold_starts(
+    machine: Machine, artifact: Path, plain: Path, libraries: Path, *, callgrind: bool
+) -> dict[str, Cold]:
     """Measure cold starts of ours, of the floor, and of a plain build, one after the other in each round."""
     machine.reset(**UNLIMITED)
     kinds: dict[str, tuple[Any, ...]] = {
         "ours": (artifact, RUNTIME, "cold"),
-        "floor": (artifact, FLOOR),
+        "floor": (libraries, FLOOR),
         "plain": (plain, RUNTIME, "cold"),
     }
     runs: dict[str, list[Run]] = {kind: [] for kind in kinds}
@@ -91,15 +93,11 @@ def instructions(machine: Machine, kind: str, start: tuple[Any, ...]) -> int:
         return int(re.findall(r"^(?:summary|totals): (\d+)", output.read(), re.MULTILINE)[0])
 
 
-def warm_calls(machine: Machine, artifact: Path) -> dict[str, Any]:
-    """Measure warm calls: the medians of `handler` and `bare`, and the `cpu` of one call, in seconds."""
+def warm_calls(machine: Machine, artifact: Path) -> dict[str, float]:
+    """Measure warm calls: the CPU seconds of the `handler` and of a `bare` call."""
     machine.reset(**UNLIMITED)
-    result = machine.aws.run(artifact, RUNTIME, "warm", WARM_ROUNDS).result
-    return {
-        "handler": statistics.median(result["handler"]),
-        "bare": statistics.median(result["bare"]),
-        "cpu": result["handler_cpu"],
-    }
+    result: dict[str, float] = machine.aws.run(artifact, RUNTIME, "warm", WARM_ROUNDS).result
+    return result
 
 
 def memory(machine: Machine, artifact: Path) -> dict[str, int]:

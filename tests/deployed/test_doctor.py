@@ -234,6 +234,7 @@ def test_each_check_names_the_permission_that_is_missing(operator):
         "lambda:listeventsourcemappings",
         "apigateway:get",
         "cloudwatch:describealarms",
+        "events:describeeventbus",
         "sns:gettopicattributes",
         "sqs:getqueueattributes",
     }

@@ -2,6 +2,7 @@
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
+LOCKS := requirements.txt requirements/dev.txt requirements/emulator.txt requirements/scan.txt
 FUNCTIONS := ApiFunction QueueFunction WebhookFunction TokenRefreshFunction
 
 # The environments are made with the first of these that works: the runtime of the functions, then newer, then
@@ -43,6 +44,10 @@ start: build .venv-emulator/.installed ## The same stack, left running until Ctr
 test: build .venv-emulator/.installed ## Run every test
 	@$(PY) -m pytest
 
+.PHONY: unit
+unit: .venv/.installed ## Run the tests that need neither a build nor a stack (seconds)
+	@$(PY) -m pytest tests/unit
+
 .PHONY: bench
 bench: build .venv-emulator/.installed ## Measure against the targets (9 minutes)
 	@$(PY) -m local.bench
@@ -67,23 +72,23 @@ lint: .venv/.installed ## Check style and the template
 types: .venv/.installed ## Check types
 	@$(PY) -m mypy
 
-# pip-audit and bandit look at what is deployed; checkov's findings that we live with are answered in .checkov.yaml.
-# pip-audit asks the package index what is known; that this cannot be reached must not stop anybody's work.
+# bandit looks at what is deployed, pip-audit at everything that is locked. .checkov.yaml gives the reason for each
+# rule of checkov that does not apply. pip-audit needs its database; that it cannot be reached must stop nobody's work.
 .PHONY: scan
 scan: .venv-scan/.installed ## Look for known vulnerabilities and insecure settings
 	@.venv-scan/bin/bandit --quiet --recursive functions
 	@.venv-scan/bin/checkov --config-file .checkov.yaml --file template.yaml
 	@mkdir -p .local; rm -f .local/pip-audit.md; \
-	.venv-scan/bin/pip-audit --requirement requirements.txt --disable-pip --progress-spinner off \
+	.venv-scan/bin/pip-audit $(LOCKS:%=--requirement %) --disable-pip --progress-spinner off \
 	    --format markdown --output .local/pip-audit.md 2>.local/pip-audit.log \
 	    || if [ -s .local/pip-audit.md ]; then cat .local/pip-audit.md; exit 1; \
 	    else echo "pip-audit cannot reach its database: nothing was audited (.local/pip-audit.log)" >&2; fi
 
 .PHONY: build
 build: .venv/.installed ## sam build: the artifact that is deployed, here and on AWS
-	@echo "Building the functions (sam build)"
-	@mkdir -p .local
-	@$(SAM) build >.local/build.log 2>&1 || { cat .local/build.log >&2; exit 1; }
+	@$(PY) -m tools.step --title "Building the functions (sam build)" --log .local/build.log \
+	    --count "Running CustomMakeBuilder:MakeBuild" --total $(words $(FUNCTIONS)) --unit functions \
+	    -- env $(SAM) build
 
 # sam build calls these in the project's root, with the folder to fill in ARTIFACTS_DIR.
 .PHONY: $(FUNCTIONS:%=build-%)
@@ -136,7 +141,9 @@ STALE := $(foreach env,.venv .venv-emulator .venv-scan,$(if $(shell $(env)/bin/p
 .venv-scan/.installed: requirements/scan.txt
 .venv/.installed .venv-emulator/.installed .venv-scan/.installed:
 	@$(find_python); \
-	echo "Setting up $(@D) with $$("$$python" --version) from $< (a minute the first time)"; \
-	rm -rf $(@D) && "$$python" -m venv $(@D) \
-	    && $(@D)/bin/python -m pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes -r $< \
+	rm -rf $(@D) && "$$python" -m tools.step \
+	    --title "Setting up $(@D) with $$("$$python" --version) (a minute the first time)" --log .local/$(patsubst .%,%,$(@D)).log \
+	    --count "^(Collecting|Processing) " --total "$$(grep -c "==" $<)" --unit packages \
+	    -- sh -c '"$$0" -m venv $(@D) && $(@D)/bin/python -m pip install --disable-pip-version-check \
+	        --progress-bar off --no-compile --no-deps --require-hashes --requirement $<' "$$python" \
 	    && touch $@

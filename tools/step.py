@@ -1,0 +1,122 @@
+"""Run one long step of ``make``: show how far it is, and keep what it prints in a log.
+
+``python -m tools.step --title "Installing" --log .local/install.log -- pip install ...``
+
+If the step fails, its log is printed. If it failed because another machine cannot be reached, the last line
+says which one. It needs nothing but the standard library, since no environment exists before the first step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TextIO
+
+from tools.progress import Progress
+
+POLL_S = 0.2
+
+#: How pip says that it cannot reach a machine. Not every version of it names the machine then.
+UNREACHABLE = re.compile(
+    "NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|ProxyError|SSLError"
+)
+HOST = re.compile(
+    r"Connection(?:Pool)?\(host='([^']+)'|^Looking in indexes: \w+://(?:[^/@]*@)?([^/:]+)", re.M
+)
+
+
+class Step:
+    """A command, and how far it is.
+
+    Parameters
+    ----------
+    title : str
+        What it does.
+    log : Path
+        The file to which its output goes.
+    count : str
+        A regular expression of the lines to count; empty to count none.
+    total : int
+        How many such lines there are going to be.
+    unit : str
+        What is counted.
+    """
+
+    def __init__(self, title: str, log: Path, count: str = "", total: int = 0, unit: str = "") -> None:
+        self._title = title
+        self._log = log
+        self._pattern = re.compile(count) if count else None
+        self._total = total
+        self._unit = unit
+        self._counted = 0
+
+    def run(self, command: list[str]) -> int:
+        """Run the command to its end and return its status."""
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        progress = Progress()
+        if not sys.stderr.isatty():
+            print(self._title, file=sys.stderr, flush=True)
+        started = time.monotonic()
+        with (
+            self._log.open("w") as log,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+        ):
+            reader = threading.Thread(target=self._read, args=(process.stdout or (), log))
+            reader.start()
+            while reader.is_alive():
+                progress.show(self._described(time.monotonic() - started))
+                reader.join(POLL_S)
+        progress.clear()
+        if sys.stderr.isatty():
+            print(self._described(time.monotonic() - started), file=sys.stderr, flush=True)
+        if process.returncode:
+            text = self._log.read_text(errors="replace")
+            print(text, file=sys.stderr)
+            if sentence := unreachable(text):
+                print(sentence, file=sys.stderr)
+        return process.returncode
+
+    def _read(self, lines: Iterable[str], log: TextIO) -> None:
+        for line in lines:
+            log.write(line)
+            if self._pattern and self._pattern.search(line):
+                self._counted += 1
+
+    def _described(self, seconds: float) -> str:
+        done = f"{self._counted} of {self._total} {self._unit}, " if self._counted else ""
+        return f"{self._title}: {done}{seconds:.0f} s"
+
+
+def unreachable(log: str) -> str | None:
+    """Return a sentence about the machine that could not be reached, if that is why a step failed."""
+    if not UNREACHABLE.search(log):
+        return None
+    hosts = ["The package index", *(host or index for host, index in HOST.findall(log))]
+    return (
+        f"{hosts[-1]} cannot be reached, and packages have to be downloaded from there. Connect this machine "
+        "to the network, or set HTTPS_PROXY or PIP_INDEX_URL if yours has a proxy or a package index."
+    )
+
+
+def main() -> int:
+    """Run the step that the command line describes; return its status."""
+    parser = argparse.ArgumentParser(prog="python -m tools.step", description=__doc__)
+    parser.add_argument("--title", required=True)
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--count", default="", help="count the lines of the output that match this")
+    parser.add_argument("--total", type=int, default=0)
+    parser.add_argument("--unit", default="")
+    parser.add_argument("command", nargs="+")
+    arguments = vars(parser.parse_args())
+    command = arguments.pop("command")
+    return Step(**arguments).run(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,7 @@
 """The page in one browser."""
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -26,6 +27,7 @@ STOPPED = (BotoCoreError, ClientError, requests.RequestException)
 
 templates = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True)
 templates.filters["clock"] = lambda at: f"{datetime.fromtimestamp(at):%H:%M:%S}"
+templates.filters["words"] = lambda name: re.findall("[A-Z]?[^A-Z]+|[A-Z]", name)  # lines may break there
 regions: Any = templates.get_template("regions.html").module
 
 

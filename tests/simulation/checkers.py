@@ -1,13 +1,14 @@
 """What must hold whatever goes wrong. Nothing here knows the load: it looks at what happened, and at Clopos."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from tests.simulation.clopos import LIMIT, WINDOW_S
+from tests.simulation.clopos import LIMIT, WINDOW_S, Call
 from tests.simulation.stack import Stack
 
 GATEWAY_TIMEOUT_S = 29
+FIRST_FAILURES = 12  # of an environment that does not know yet (cancellation/outage.py)
 # The fault of a message, and the order's status at Clopos that goes with it; None: Clopos knows no such order.
 FAULTS = {"order_not_found": {None}, "order_not_cancellable": {"RECEIVED"}, "invalid_request": {None}}
 
@@ -20,6 +21,7 @@ def problems(stack: Stack) -> list[str]:
         lines_tell_every_order,
         callers_of_the_api_are_answered,
         nobody_exceeds_the_quota,
+        workers_probe_during_an_outage,
         tokens_are_not_stored_too_often,
         nothing_unexpected,
     )
@@ -118,12 +120,42 @@ def nothing_unexpected(stack: Stack) -> Iterator[str]:
             yield f"{line.text}: {json.dumps(line.keys)[:800]}"
 
 
-def calls_a_minute(stack: Stack, begin: float, end: float, caller: str = "queue_worker") -> int:
-    """Return the most calls in any minute of a time."""
-    times = [call.at for call in stack.clopos.calls if call.caller == caller and begin <= call.at < end]
+def workers_probe_during_an_outage(stack: Stack) -> Iterator[str]:
+    """An environment that has met nothing but failures for a while only calls now and then."""
+    probes: list[float] = []
+    calls: dict[str, list[Call]] = defaultdict(list)
+    for call in stack.clopos.calls:
+        calls[call.process].append(call)
+    for environment in stack.history.environments:
+        failed: list[float] = []  # in a row
+        for call in calls[environment.process.name]:
+            if call.failure is None and (call.status or 0) < 500:
+                failed.clear()
+                continue
+            failed.append(call.at)
+            if (
+                environment.function == "queue_worker"
+                and len(failed) > FIRST_FAILURES
+                and call.at > failed[0] + 30
+            ):
+                probes.append(call.at)
+    most = most_in_a_minute(sorted(probes))
+    if most > (15 if stack.settings.queue_workers == 2 else 20):
+        yield f"{most} probes within a minute"
+
+
+def most_in_a_minute(times: list[float]) -> int:
+    """Return the most of these times, which are sorted, within any minute."""
     most, first = 0, 0
     for number, at in enumerate(times):
         while times[first] <= at - 60:
             first += 1
         most = max(most, number - first + 1)
     return most
+
+
+def calls_a_minute(stack: Stack, begin: float, end: float) -> int:
+    """Return the most calls by the queue's workers in any minute of a time."""
+    return most_in_a_minute(
+        [call.at for call in stack.clopos.calls if call.caller == "queue_worker" and begin <= call.at < end]
+    )

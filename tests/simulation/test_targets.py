@@ -140,6 +140,27 @@ def test_a_fresh_environment_makes_its_own_failing_calls(new_stack):
         assert sum(at < first[0] + 0.75 for at in first) <= 7
 
 
+def test_the_first_probe_that_works_ends_the_outage_for_all_messages_at_once(new_stack):
+    stack = new_stack(100)
+    stack.clopos.failing = "503"
+    run_for(stack, 120)
+    stack.clopos.failing = None
+    stack.clopos.latency_s = (1.5, 1.5)  # one after the other would take 75 s
+    assert time_to_empty(stack) <= 10 + 25
+
+
+def test_a_message_that_only_waits_learns_of_the_recovery_from_another(new_stack):
+    stack = new_stack(5)  # one for each thread: none of them takes another turn
+    stack.clopos.failing = "503"
+    run_for(stack, 120)
+    stack.clopos.failing = None
+    assert time_to_empty(stack) <= 10 + 3
+    worked = [call.at for call in stack.clopos.calls if call.status == 200]
+    # Three wait with the worker. Two met the outage first: they are hidden for 2 s when the batch ends.
+    assert max(worked) - min(worked) < 3
+    assert sorted(worked)[2] - min(worked) < 1
+
+
 def test_what_is_on_the_queue_is_not_received_during_an_outage(new_stack):
     stack = new_stack(600)
     stack.clopos.failing = "503"

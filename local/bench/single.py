@@ -93,10 +93,10 @@ def instructions(machine: Machine, kind: str, start: tuple[Any, ...]) -> int:
         return int(re.findall(r"^(?:summary|totals): (\d+)", output.read(), re.MULTILINE)[0])
 
 
-def warm_calls(machine: Machine, artifact: Path) -> dict[str, float]:
+def warm_calls(machine: Machine, artifact: Path, libraries: Path) -> dict[str, float]:
     """Measure warm calls: the CPU seconds of the `handler` and of a `bare` call."""
     machine.reset(**UNLIMITED)
-    result: dict[str, float] = machine.aws.run(artifact, RUNTIME, "warm", WARM_ROUNDS).result
+    result: dict[str, float] = machine.aws.run(artifact, RUNTIME, "warm", WARM_ROUNDS, libraries).result
     return result
 
 

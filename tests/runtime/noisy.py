@@ -7,7 +7,7 @@ import threading
 import warnings
 from typing import Any
 
-own = importlib.import_module(os.environ["NOISY_MODULE"])
+own = importlib.import_module(os.environ["WRAPPED_MODULE"])
 
 
 def divide_by_zero() -> None:

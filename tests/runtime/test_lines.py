@@ -28,7 +28,7 @@ LOGGING = {
 def test_libraries_write_json_too(start, function, logging):
     module = functions(built_template())[function]["Handler"].partition(".")[0]
     environment = start(
-        function, wrapper=NOISY, NOISY_MODULE=module, PYTHONWARNINGS="always", **LOGGING[logging]
+        function, wrapper=NOISY, WRAPPED_MODULE=module, PYTHONWARNINGS="always", **LOGGING[logging]
     )
     assert not environment.invoke(INVOCATIONS[function]()).error
     environment.kill()

@@ -103,10 +103,8 @@ def report_single(report: Report, running: Machine, artifact: Path, plain: Path,
     say(f"Warm calls: {single.WARM_ROUNDS} in turn with bare ones")
     warm = single.warm_calls(running, artifact, libraries)
     added_ms = (warm["handler"] - warm["bare"]) * 1000
-    took = f"{warm['handler'] * 1000:.2f} - {warm['bare'] * 1000:.2f} ms"
-    report.target(
-        "warm call - a bare `Session.put`, CPU", f"{added_ms:.2f} ms ({took})", added_ms, 0.4, "≤ 0.4 ms"
-    )
+    measured = f"{added_ms:.2f} ms ({warm['handler'] * 1000:.2f} - {warm['bare'] * 1000:.2f})"
+    report.target("warm call - a bare `Session.put`, CPU", measured, added_ms, 0.4, "≤ 0.4 ms")
 
     say("Package and memory")
     zipped_mb = len(archive(artifact, SAM_COMPRESSION)) / single.MB

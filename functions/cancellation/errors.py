@@ -1,6 +1,8 @@
 """Every way in which a cancellation can fail: its code, whose fault it is, and what to answer."""
 
 import re
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -125,8 +127,8 @@ def printable(text: str) -> str:
 def redact(text: str, secrets: tuple[str, ...]) -> str:
     """Return `text` without anything of the secrets, for text that somebody else wrote.
 
-    Eight characters in a row that also stand in a secret are hidden, in whatever case and also if they are
-    URL-encoded: Clopos may repeat a token cut short, in capitals, or inside a sentence.
+    Eight characters in a row that also stand in a secret are hidden, in whatever case or encoding: Clopos may
+    repeat a token cut short, in capitals, or inside a sentence.
     """
     pieces = _pieces(secrets)
     hidden = [False] * len(text)
@@ -151,9 +153,20 @@ PIECE_CHARS = 8  # shorter pieces are in ordinary words too
 def _pieces(secrets: tuple[str, ...]) -> frozenset[str]:
     return frozenset(
         folded[start : start + PIECE_CHARS]
-        for folded in map(_fold, secrets)
+        for secret in secrets
+        for folded in map(_fold, _encodings(secret))
         for start in range(len(folded) - PIECE_CHARS + 1)
     )
+
+
+def _encodings(secret: str) -> Iterator[str]:
+    """Yield a secret as it is, in hexadecimal digits, and in base64 wherever it stands in what is encoded."""
+    encoded = secret.encode(errors="replace")
+    yield secret
+    yield encoded.hex()
+    for start in range(3):
+        yield b64encode(encoded[start:]).decode()
+        yield urlsafe_b64encode(encoded[start:]).decode()
 
 
 def _fold(text: str) -> str:

@@ -1,5 +1,6 @@
 """Nothing of a secret stays in a text that somebody else wrote."""
 
+import base64
 import string
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ def forms(secret):
         "capitals": secret.upper(),
         "small letters": secret.lower(),
         "URL-encoded capitals": quote(secret, safe="").upper(),
+        "hexadecimal": secret.encode().hex(),
         "twice": secret + " and " + secret,
     }
 
@@ -52,6 +54,15 @@ def test_words_that_are_no_part_of_a_secret_stay(said):
 
 def test_a_percent_sign_before_a_secret_hides_nothing_of_it():
     assert redact("%2" + "00000000", ("00000000",)) == "%2***"
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "user:"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_little_of_a_secret_is_left_if_it_is_encoded_in_base64(encode, before):
+    text = encode(f"{before}{SECRET}".encode()).decode()
+    hidden = redact(text, (SECRET,))
+    assert hidden.count("***") == 1
+    assert len(hidden) <= len(encode(before.encode())) + 6
 
 
 def test_several_secrets_are_hidden():

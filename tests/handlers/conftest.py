@@ -318,6 +318,7 @@ def call_webhook(invoke, on_queue, webhook_secret_arn):
         webhook_id: str = "msg_1",
         age_s: float = 0,
         headers: Json | None = None,
+        remaining_s: float = 15,
         **event: Any,
     ) -> Answer:
         body = body if isinstance(body, str) else json.dumps(body)
@@ -326,7 +327,8 @@ def call_webhook(invoke, on_queue, webhook_secret_arn):
             secret, body if signed_body is None else signed_body, webhook_id=webhook_id, signed_at=signed_at
         )
         sent = {name: value for name, value in (signed | (headers or {})).items() if value is not None}
-        return invoke("webhook", http_event("webhook.json", "/webhooks/cancellations", body, sent) | event)
+        event = http_event("webhook.json", "/webhooks/cancellations", body, sent) | event
+        return invoke("webhook", event, remaining_s=remaining_s)
 
     return call
 

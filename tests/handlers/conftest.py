@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import botocore.client
 import botocore.session
@@ -35,7 +35,7 @@ from cancellation.telemetry import logger
 from local.lambda_events import LambdaContext, sqs_record
 from local.queues import Queue
 from local.signing import webhook_headers
-from local.simulator import CREDENTIALS
+from local.simulator import CREDENTIALS, CUSTOMER
 from tests.conftest import LEAKS
 
 Json = dict[str, Any]
@@ -81,6 +81,7 @@ class Output:
         self._stdout = self._stderr = ""
         self.sent: list[object] = []  # answers and messages
         self.secrets = {CREDENTIALS["client_secret"], WEBHOOK_SECRET.removeprefix("whsec_")}
+        self.private = set(CUSTOMER.values())  # not secret, and nobody's business
 
     def lines(self) -> list[Json]:
         """Return the JSON lines so far."""
@@ -109,11 +110,17 @@ class Output:
         return dict(values)
 
     def check_for_leaks(self) -> None:
+        """Check that eight characters in a row of a secret are nowhere, in any case or encoding."""
         self.lines()
         assert self._stderr == ""
-        public = "\n".join([self._stdout, self._stderr, *map(repr, self.sent)])
+        public = "\n".join([self._stdout, *map(repr, self.sent)])
         assert not LEAKS.findall(public)
-        assert not [secret for secret in self.secrets if secret in public]
+        assert not [text for text in self.private if text in public]
+        readings = [public.lower(), unquote(public).lower()]
+        for secret in self.secrets:
+            forms = [secret, secret.encode().hex(), base64.b64encode(secret.encode()).decode()]
+            pieces = {form[n : n + 8].lower() for form in forms for n in range(len(form) - 7)}
+            assert not [piece for piece in pieces for reading in readings if piece in reading]
 
 
 class CurrentStdout:

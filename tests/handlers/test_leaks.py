@@ -10,10 +10,7 @@ import pytest
 
 from local.simulator import CREDENTIALS, RUDE_FAULTS, Fault
 
-FORMS = sorted(name.removeprefix("echo_token") for name in RUDE_FAULTS if name.startswith("echo_token:")) + [
-    ""
-]
-TOKEN_IN_DATA = {"integration": "{token}", "customer_ref_id": "of {token:first_12}"}
+FORMS = ["", *(name.removeprefix("echo_token") for name in RUDE_FAULTS if name.startswith("echo_token:"))]
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -187,8 +187,8 @@ def test_a_refusal_that_nobody_can_explain_decides_nothing_about_a_pending_order
     assert run_batch({"order_id": 108}).fates == ["done"]
 
 
-def test_the_customer_goes_nowhere(clopos, call_api, run_batch, output):
+def test_the_customer_in_the_order_goes_nowhere(clopos, call_api, run_batch, output):
     clopos.add_order(108, status="RECEIVED")
-    call_api(108)
-    run_batch({"order_id": 108})
-    output.secrets |= set(CUSTOMER.values())
+    assert call_api(108).status == 409
+    assert run_batch({"order_id": 108}).fates == ["dead"]
+    assert output.private == set(CUSTOMER.values())  # and that is searched for

@@ -2,8 +2,11 @@
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
-from local.paths import ROOT
+from local.paths import BUILD, ROOT
 from tests.runtime.conftest import event, receive
 from tools.build import SERVICES
 
@@ -34,3 +37,22 @@ def test_each_service_can_be_called_from_the_artifact(start, clopos, stack, refe
     for process in (environment, worker):
         process.kill()
         assert "outcomes not published" not in "".join(process.lines)
+
+
+REQUESTS = Path(__file__).with_name("requests_of.py")
+
+
+def test_requests_go_where_an_untrimmed_botocore_sends_them():
+    """In every region of every partition; the local stack has addresses of its own and would not show it."""
+    artifact, untrimmed = (
+        subprocess.run(
+            [sys.executable, "-P", "-B", REQUESTS, *sorted(SERVICES)],
+            env={"PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for path in (str(BUILD / "ApiFunction"), "")
+    )
+    assert json.loads(artifact) == json.loads(untrimmed)
+    assert ["https://sqs.cn-north-1.amazonaws.com.cn/", "cn-north-1/sqs"] in json.loads(untrimmed)

@@ -1,7 +1,8 @@
-"""Two workers drain a backlog against Clopos's rate limiter, in a model where time runs faster.
+"""The workers drain a backlog against Clopos's rate limiter, in a model in which time runs faster.
 
-Everything that is timed is scaled alike: Clopos's window, its latency and the queue's visibility timeout.
-What the machine takes for a call is not; so the model is harder on the workers than a real minute.
+Everything that depends on Clopos's window is scaled by the same factor: the window, the latency, the queue's
+visibility timeout and the margin of the pacer. The time that this machine takes for a call is not, so the
+model is harder on the workers than a real minute.
 """
 
 import contextlib
@@ -18,22 +19,21 @@ from typing import Any
 import pygal  # type: ignore[import-untyped]
 from pygal.style import LightGreenStyle  # type: ignore[import-untyped]
 
+from local.artifact import built_template
 from local.bench.machine import Machine
 from local.bench.processes import RUNTIME
 from local.console import say
 from local.queues import Queue
 
 QUOTA = 300  # Clopos's own
-WINDOW_S = 6.0  # for its 60 s: 10,000 messages take 200 s
+WINDOW_S = 6.0  # for its 60 s: 10,000 messages take less than four minutes
 SCALE = 60 / WINDOW_S
 #: 300 ms scaled are 30 ms, and a plain worker's own work takes some 5 ms of these here.
 LATENCY_S = 0.025
-VISIBILITY_S = round(540 / SCALE)  # template.yaml
-WORKERS = 2  # template.yaml
 POLL_S = 0.25
 OURS, PLAIN = "queue_worker", "powertools_worker"
-#: How often a message is delivered before SQS moves it: template.yaml, and what AWS advises for Lambda.
-MAX_RECEIVES = {OURS: 300, PLAIN: 5}
+#: What AWS advises for a queue that Lambda reads.
+PLAIN_MAX_RECEIVES = 5
 #: A drain that takes this many times the quota's own time is broken off.
 PATIENCE = 3
 
@@ -46,6 +46,8 @@ class Drain:
     ----------
     messages : int
         How many there were.
+    quota : int
+        The calls per window that the workers may use.
     sent_s, granted_s : list of float
         When each call, and each that was not over the quota, reached Clopos: seconds from the first one.
     statuses : Counter
@@ -59,6 +61,7 @@ class Drain:
     """
 
     messages: int
+    quota: int
     sent_s: list[float]
     granted_s: list[float]
     statuses: Counter[int | None]
@@ -78,11 +81,11 @@ class Drain:
 
         A sliding window lets a quota of calls through at once, and as many again one window later: calls come
         in bursts. Between the beginnings of two bursts lie whole windows, so that neither the first burst,
-        which nobody waits for, nor the last one, where the backlog ends, changes the share.
+        which nobody waits for, nor the last one, when the backlog ends, changes the share.
         """
-        recent = range(max(1, len(self.granted_s) - QUOTA - 1), len(self.granted_s))
+        recent = range(max(1, len(self.granted_s) - self.quota - 1), len(self.granted_s))
         last = max(recent, key=lambda number: self.granted_s[number] - self.granted_s[number - 1])
-        return last / QUOTA * WINDOW_S / self.granted_s[last]
+        return last / self.quota * WINDOW_S / self.granted_s[last]
 
     @property
     def throttled_share(self) -> float:
@@ -99,7 +102,7 @@ def drain(machine: Machine, artifact: Path, module: str, messages: int) -> Drain
     """Put messages on a queue and let the workers do them."""
     machine.reset(quota=QUOTA, window=WINDOW_S, latency=LATENCY_S)
     machine.clopos.add_orders(list(range(1, messages + 1)))
-    queue, dead_letters = create_queues(machine.sqs, MAX_RECEIVES[module])
+    queue, dead_letters = create_queues(machine.sqs, module)
     queue.send_many(*({"order_id": order} for order in range(1, messages + 1)))
     depth: list[tuple[float, int]] = []
     patience_s = PATIENCE * WINDOW_S * max(1, messages / QUOTA)
@@ -115,6 +118,7 @@ def drain(machine: Machine, artifact: Path, module: str, messages: int) -> Drain
     first = calls[0].time
     return Drain(
         messages,
+        QUOTA if module == PLAIN else QUOTA - int(machine.aws.variables["API_RESERVE"]),
         [call.time - first for call in calls],
         [call.time - first for call in calls if call.status != 429],
         Counter(call.status for call in calls),
@@ -125,11 +129,14 @@ def drain(machine: Machine, artifact: Path, module: str, messages: int) -> Drain
     )
 
 
-def create_queues(sqs: Any, max_receives: int) -> tuple[Queue, Queue]:
-    """Return a new queue and its dead-letter queue."""
+def create_queues(sqs: Any, module: str) -> tuple[Queue, Queue]:
+    """Return a new queue, with the properties that the template gives to ours, and its dead-letter queue."""
+    properties = built_template()["Resources"]["Queue"]["Properties"]
+    receives = PLAIN_MAX_RECEIVES if module == PLAIN else properties["RedrivePolicy"]["maxReceiveCount"]
     dead_letters = Queue.create(sqs)
-    policy = {"deadLetterTargetArn": dead_letters.attribute("QueueArn"), "maxReceiveCount": max_receives}
-    queue = Queue.create(sqs, VisibilityTimeout=str(VISIBILITY_S), RedrivePolicy=json.dumps(policy))
+    policy = {"deadLetterTargetArn": dead_letters.attribute("QueueArn"), "maxReceiveCount": receives}
+    visibility_s = round(properties["VisibilityTimeout"] / SCALE)
+    queue = Queue.create(sqs, VisibilityTimeout=str(visibility_s), RedrivePolicy=json.dumps(policy))
     return queue, dead_letters
 
 
@@ -138,8 +145,9 @@ def workers(machine: Machine, artifact: Path, module: str, **variables: str) -> 
     """Run the workers, which start together once each of them has imported its handler."""
     with contextlib.ExitStack() as running:
         started = []
-        for _ in range(WORKERS):
-            worker = machine.aws.start(artifact, RUNTIME, "drain", module, **variables)
+        scale = 1 if module == PLAIN else SCALE  # of the pacer's margin: only ours has one
+        for _ in range(int(machine.aws.variables["QUEUE_WORKERS"])):
+            worker = machine.aws.start(artifact, RUNTIME, "drain", module, scale, **variables)
             running.callback(worker.kill)
             started.append(worker)
         for worker in started:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from local.artifact import built_template
+from local.artifact import built_template, parameter_defaults
 from local.aws import aws_client
 from local.bench.processes import Lambda
 from local.emulator import emulator
@@ -74,15 +74,15 @@ def machine() -> Iterator[Machine]:
     ):
         token = clopos.issue_token(expires_in=86400)  # a day: longer than the benchmark
         secret = aws_client("secretsmanager", endpoint).create_secret(Name="token", SecretString=token)
-        parameters = built_template()["Parameters"]
+        parameters = parameter_defaults(built_template())
         variables = {
             "CLOPOS_BASE_URL": clopos.url,
             "TOKEN_SECRET_ARN": secret["ARN"],
             "TOKEN_REFRESH_FUNCTION": "",
             "EVENT_BUS_NAME": "",
-            "QUEUE_WORKERS": str(parameters["QueueWorkers"]["Default"]),
-            "API_RESERVE": str(parameters["ApiReserve"]["Default"]),
-            "CANCELLATION_TYPES": parameters["CancellationTypes"]["Default"],
+            "QUEUE_WORKERS": parameters["QueueWorkers"],
+            "API_RESERVE": parameters["ApiReserve"],
+            "CANCELLATION_TYPES": parameters["CancellationTypes"],
             "QUEUE_URL": "",
             "DEAD_LETTER_QUEUE_URL": "",
             "AWS_ENDPOINT_URL": endpoint,

@@ -40,9 +40,8 @@ class Subscriber:
 def outcomes(stack, sqs, environment):
     environment("EVENT_BUS_NAME", "default")
     queue, events, rule = Queue.create(sqs), stack.client("events"), f"outcomes-{uuid.uuid4()}"
-    arn = sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     events.put_rule(Name=rule, EventPattern=json.dumps({"source": ["clopos-cancel"]}))
-    events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn}])
+    events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": queue.attribute("QueueArn")}])
     yield Subscriber(queue)
     events.remove_targets(Rule=rule, Ids=["queue"])
     events.delete_rule(Name=rule)

@@ -4,11 +4,10 @@ import base64
 import json
 import time
 import uuid
-from datetime import UTC, datetime
 
 import pytest
-from standardwebhooks import Webhook
 
+from local.signing import webhook_headers
 from tests.handlers.conftest import WEBHOOK_SECRET
 
 BODY = '{"order_id": 108}'
@@ -18,10 +17,8 @@ NO_SECRETS = [" ", "whsec_", "whsec_a", b"\x00\x01"]
 
 def sign(secret=WEBHOOK_SECRET, body=BODY, webhook_id="msg_1", prefix="webhook-"):
     """Return the headers of a signed webhook."""
-    now = datetime.now(UTC)
-    signature = Webhook(secret).sign(webhook_id, now, body)
-    values = {"id": webhook_id, "timestamp": str(int(now.timestamp())), "signature": signature}
-    return {prefix + name: value for name, value in values.items()}
+    signed = webhook_headers(secret, body, webhook_id=webhook_id)
+    return {prefix + name.removeprefix("webhook-"): value for name, value in signed.items()}
 
 
 # -- what is accepted

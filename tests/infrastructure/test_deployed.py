@@ -192,11 +192,9 @@ def test_an_alarm_is_heard_by_the_subscribers_of_its_topic(stack, sqs, clopos):
         "Resource": "*",
     }
     policy = json.dumps({"Version": "2012-10-17", "Statement": [from_sns]})
-    mailbox = Queue(sqs, sqs.create_queue(QueueName="alarms", Attributes={"Policy": policy})["QueueUrl"])
-    arn = sqs.get_queue_attributes(QueueUrl=mailbox.url, AttributeNames=["QueueArn"])["Attributes"][
-        "QueueArn"
-    ]
-    stack.client("sns").subscribe(TopicArn=stack.physical_id("AlarmTopic"), Protocol="sqs", Endpoint=arn)
+    mailbox = Queue.create(sqs, Policy=policy)
+    topic, arn = stack.physical_id("AlarmTopic"), mailbox.attribute("QueueArn")
+    stack.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     name = stack.physical_id("TokenRefreshAlarm")
     cloudwatch = stack.client("cloudwatch")
     cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="the test begins")

@@ -8,15 +8,14 @@ import json
 import sys
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from standardwebhooks import Webhook
 
 from local.aws import ROOT_USER
 from local.paths import ROOT
+from local.signing import webhook_headers
 from local.simulator import CREDENTIALS
 from tests.runtime.environment import Environment
 from tests.runtime.relay import Relay
@@ -157,13 +156,9 @@ def event(name: str) -> Json:
 
 def webhook_event() -> Json:
     """Return the webhook's event, signed just now."""
-    webhook, now = event("webhook.json"), datetime.now(UTC)
-    signed = {
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(WEBHOOK_SECRET).sign(
-            webhook["headers"]["webhook-id"], now, webhook["body"]
-        ),
-    }
+    webhook = event("webhook.json")
+    webhook_id = webhook["headers"]["webhook-id"]
+    signed = webhook_headers(WEBHOOK_SECRET, webhook["body"], webhook_id=webhook_id)
     webhook["headers"] |= signed
     webhook["multiValueHeaders"] |= {name: [value] for name, value in signed.items()}
     return webhook

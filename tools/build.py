@@ -50,6 +50,8 @@ UNUSED = (
     "*.dist-info",
     "*-stubs",
     "*/tests",
+    "boto3/data",
+    "boto3/examples",
     "**/*.pyi",
     "**/py.typed",
     "aws_lambda_powertools/event_handler/openapi/swagger_ui/*.min.*",

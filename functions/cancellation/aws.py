@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import botocore.session
+import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -25,13 +25,9 @@ CACHE_S = 300
 RETRY_S = 10
 
 
-# boto3's clients are botocore's. What boto3 adds, for S3 above all, would be 12 ms of a cold start.
-_session = botocore.session.get_session()
-
-
 def client(service: str, config: Config = CONFIG) -> Any:
-    """Return a client of an AWS service, such as `boto3.client` makes."""
-    return _session.create_client(service, config=config)
+    """Return a boto3 client of a service."""
+    return boto3.client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal
 
 
 def call(operation: Callable[..., Any], deadline: Deadline, **parameters: Any) -> Any:

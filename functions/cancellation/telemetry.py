@@ -29,7 +29,7 @@ _root = logging.getLogger()
 _root.handlers = list(logger.handlers)
 logging.getLogger(logger.name).propagate = False  # its own handler has written the line already
 _root.setLevel(logging.WARNING)
-for _library in ("botocore", "urllib3"):
+for _library in ("botocore", "boto3", "urllib3"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 logging.captureWarnings(True)
 

@@ -1,32 +1,27 @@
 """One HTTP exchange with Clopos: a whole answer, headers and body, within its time.
 
-This is what urllib3 cannot do. Its read timeout starts again with every byte, its connect timeout with every
-address and not before the DNS lookup has ended, and `http.client` takes an interim answer (1xx) for the final
-one. (requests is urllib3 with what is switched off here: redirects, cookies, proxies, retries.)
+This is what neither requests nor urllib3 can do. Their read timeout starts again with every byte, their
+connect timeout with every address and not before the DNS lookup has ended, and `http.client` takes an interim
+answer (1xx) for the final one.
 """
 
 import io
-import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPResponse
+from http.cookiejar import DefaultCookiePolicy
 from socket import SHUT_RDWR, socket
 from typing import Any
 from urllib.parse import urlsplit
 
-import certifi
-from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    DecodeError,
-    HTTPError,
-    NewConnectionError,
-    ReadTimeoutError,
-)
+from urllib3.exceptions import ConnectTimeoutError, DecodeError, HTTPError, ReadTimeoutError
 from urllib3.util import Timeout
 
 from cancellation.deadline import Deadline
@@ -77,7 +72,7 @@ class Answer:
 
 
 class Transport:
-    """A pool of connections, for exchanges that end in time.
+    """A `requests` session for exchanges that end in time.
 
     Parameters
     ----------
@@ -86,8 +81,12 @@ class Transport:
     """
 
     def __init__(self, connections: int) -> None:
-        self._pools = PoolManager(num_pools=1, maxsize=connections, ca_certs=certifi.where())
-        self._pools.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxy variable or .netrc may redirect a call with our token
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = _Adapter(pool_connections=1, pool_maxsize=connections)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: object, deadline: Deadline
@@ -98,43 +97,35 @@ class Transport:
         content: bytes | None = None
         failure: str | None = None
         answer_headers: Mapping[str, str] = {}
-        headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", **headers}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
+        timeout = Timeout(total=max(deadline.left(), 0.001), connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
         try:
-            with self._pools.request(
+            with self._session.request(
                 method,
                 url,
-                body=None if body is None else json.dumps(body),
+                json=body,
                 headers=headers,
-                timeout=Timeout(
-                    total=max(deadline.left(), 0.001), connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S
-                ),
-                retries=False,
-                redirect=False,
-                preload_content=False,  # the body is read here, with its limit
+                timeout=timeout,  # type: ignore[arg-type]  # requests takes urllib3's Timeout too
+                allow_redirects=False,
+                stream=True,  # the body is read here, with its limit
             ) as response:
-                status, answer_headers = response.status, response.headers
+                status, answer_headers = response.status_code, response.headers
                 content = _read(response)
-        except (
-            NewConnectionError
-        ):  # refused or unreachable, or no such host; to urllib3 a ConnectTimeoutError
-            status, failure = None, "clopos_unavailable"
-        except (ConnectTimeoutError, ReadTimeoutError):
+        except (requests.Timeout, ReadTimeoutError):  # from urllib3 while the body is read
             status, failure = None, "clopos_timeout"
-        except HTTPError:  # TLS, or a broken connection
+        except (requests.RequestException, HTTPError):
+            # Everything between our socket and theirs: DNS, TLS, a refused or broken connection.
             status, failure = None, "clopos_unavailable"
         host = urlsplit(url).hostname or ""
         duration_s = time.monotonic() - started
         return Answer(method, host, status, answer_headers, content, failure, started_at, duration_s)
 
 
-def _read(response: BaseHTTPResponse) -> bytes | None:
+def _read(response: requests.Response) -> bytes | None:
     try:
-        body = response.read(MAX_BODY_BYTES + 1, decode_content=True)
+        body = response.raw.read(MAX_BODY_BYTES + 1, decode_content=True)
     except DecodeError:  # it is not what Content-Encoding says
         return None
-    return body if max(len(body), response.tell()) <= MAX_BODY_BYTES else None
+    return body if max(len(body), response.raw.tell()) <= MAX_BODY_BYTES else None
 
 
 class _TimedInput(io.RawIOBase):
@@ -240,3 +231,12 @@ class _Pool(HTTPConnectionPool):
 
 class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
+
+
+class _Adapter(HTTPAdapter):
+    """The transport adapter that puts the classes above to work."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pool manager; `requests` calls this once."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}

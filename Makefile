@@ -1,12 +1,12 @@
-# The front door. `make` alone lists what there is.
+# `make` without a target lists the targets.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 LOCKS := requirements.txt requirements/dev.txt requirements/emulator.txt requirements/scan.txt
 FUNCTIONS := ApiFunction QueueFunction WebhookFunction TokenRefreshFunction
 
-# The environments are made with the first of these that works: the runtime of the functions, then newer, then
-# older Pythons. One that pyenv has installed counts as found, whichever version its shims point to just now.
+# The environments use the first of these that works: the version of the functions' runtime, then newer, then older
+# ones. A Python that pyenv has installed counts, whichever version its shims select at the moment.
 PYENV_ROOT ?= $(HOME)/.pyenv
 PYTHONS := $(PYTHON) python3.13 $(wildcard $(PYENV_ROOT)/versions/3.13.*/bin/python3.13) \
     python3.14 python3.15 python3.12 python3.11 python3 python
@@ -14,7 +14,7 @@ PYTHONS := $(PYTHON) python3.13 $(wildcard $(PYENV_ROOT)/versions/3.13.*/bin/pyt
 PY := .venv/bin/python
 SAM := SAM_CLI_TELEMETRY=0 $(PY) -m samcli
 
-# Nothing in a user's shell may redirect our pip, our Pythons or our (purely local) AWS calls.
+# Nothing in the user's shell may redirect pip, Python or the AWS calls to the local stack.
 unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX \
     VIRTUAL_ENV PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_PYTHON PIP_REQUIRE_VIRTUALENV PIP_REQUIREMENT \
     PIP_CONSTRAINT PIP_BUILD_CONSTRAINT PIP_EDITABLE PIP_DRY_RUN PIP_NO_DEPS PIP_PRE PIP_NO_BINARY PIP_ONLY_BINARY \
@@ -37,11 +37,11 @@ run: build .venv-emulator/.installed ## Deploy to a local AWS emulator, cancel o
 	@$(PY) -m local.tour
 
 .PHONY: start
-start: build .venv-emulator/.installed ## The same stack, left running until Ctrl-C
+start: build .venv-emulator/.installed ## Run the same stack, with a page, until Ctrl-C
 	@exec $(PY) -m local.start
 
 .PHONY: test
-test: build .venv-emulator/.installed ## Run every test
+test: build .venv-emulator/.installed ## Run all tests
 	@$(PY) -m pytest
 
 .PHONY: unit
@@ -73,7 +73,7 @@ types: .venv/.installed ## Check types
 	@$(PY) -m mypy
 
 # bandit looks at what is deployed, pip-audit at everything that is locked. .checkov.yaml gives the reason for each
-# rule of checkov that does not apply. pip-audit needs its database; that it cannot be reached must stop nobody's work.
+# rule of checkov that does not apply. An unreachable database of pip-audit is not an error.
 .PHONY: scan
 scan: .venv-scan/.installed ## Look for known vulnerabilities and insecure settings
 	@.venv-scan/bin/bandit --quiet --recursive functions
@@ -107,12 +107,12 @@ lock: .venv/.installed ## Bring the locked dependencies up to date
 	done
 
 .PHONY: clean
-clean: ## Delete everything that was made here
+clean: ## Delete everything that these targets have created
 	rm -rf .venv .venv-emulator .venv-scan .aws-sam .local .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Environments. A stamp is written last, so that one that was half made, or made from another lock file, or whose
-# Python has gone since, is made again.
+# Environments. The stamp is written last, so that an environment is created again if it is incomplete, older than its
+# lock file, or if its Python no longer exists.
 
 # $(call usable,python): it starts, is new enough, and can make an environment.
 usable = "$(1)" -c 'import sys; assert sys.version_info >= (3, 11); import ensurepip, ssl, venv' 2>/dev/null

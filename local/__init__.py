@@ -1,1 +1,1 @@
-"""The local stack: a Clopos simulator, an AWS emulator, and the story that runs on both."""
+"""The local stack: an AWS emulator, a Clopos simulator, a page that shows both, and the benchmarks."""

@@ -23,9 +23,9 @@ def alarm_states(template: Json, metrics: Mapping[str, Points], now: float) -> l
     Parameters
     ----------
     template : dict
-        With the alarms among its resources.
+        The template.
     metrics : dict
-        What was measured, by the metric's name.
+        What was measured, by the names of the metrics.
     now : float
         Unix seconds.
 

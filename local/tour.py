@@ -1,4 +1,4 @@
-"""Cancel orders through the deployed local stack, and tell what happened: ``make run``."""
+"""``make run``: cancel orders through the deployed local stack, check what happened, and print it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WIDTH = 100
 
 
 class Story:
-    """Prints the page, and remembers whether everything in it is true."""
+    """Prints what happens, and remembers which checks failed."""
 
     def __init__(self) -> None:
         self.checks = 0
@@ -34,11 +34,11 @@ class Story:
         self._color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
     def title(self, text: str) -> None:
-        """Begin a scene."""
+        """Print the title of a section."""
         print(f"\n{self._paint('1', text)}", flush=True)
 
     def say(self, text: str) -> None:
-        """Print a paragraph of prose."""
+        """Print a paragraph."""
         print(textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="  "), flush=True)
 
     def show(self, text: str) -> None:
@@ -46,11 +46,11 @@ class Story:
         print(textwrap.indent(text, "    "), flush=True)
 
     def show_json(self, value: Any) -> None:
-        """Print a JSON object, a line per key where that is short, and never wider than the page."""
+        """Print a JSON object, wrapped to the width of the page."""
         self.show(self._paint("36", "{" + textwrap.indent(_lines(value), " ").lstrip() + "}"))
 
     def check(self, claim: str, truth: bool) -> None:
-        """Print a claim with its truth."""
+        """Print a claim, and whether it is true."""
         self.checks += 1
         if not truth:
             self.failures.append(claim)
@@ -62,12 +62,12 @@ class Story:
 
 
 def show_deployment(story: Story, stack: LocalStack) -> None:
-    """Tell what there is."""
+    """Show what was deployed."""
     resources = stack.client("cloudformation").describe_stack_resources(StackName=STACK_NAME)[
         "StackResources"
     ]
     kinds = Counter(resource["ResourceType"].removeprefix("AWS::") for resource in resources)
-    story.title("Deployed: template.yaml, as CloudFormation on the local emulator made it")
+    story.title("Deployed: the stack of template.yaml, by CloudFormation on the local emulator")
     story.say(", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
     story.show(f"API      {stack.outputs['ApiUrl']}\nClopos   {stack.outputs['CloposUrl']} (a simulator)")
     story.check(
@@ -76,14 +76,14 @@ def show_deployment(story: Story, stack: LocalStack) -> None:
 
 
 def show_token(story: Story, stack: LocalStack) -> None:
-    """Tell of the token that the scheduled function fetched when the stack started."""
+    """Show the token that the scheduled function fetched when the stack started."""
     story.title("1. The scheduled function fetches a token")
     log = find(lambda: stack.logs("TokenRefreshFunction"), message="token refreshed")
     secret = stack.client("secretsmanager").get_secret_value(SecretId=stack.outputs["TokenSecretArn"])
     expires_at = json.loads(secret["SecretString"])["expires_at"]
     good_until = datetime.fromtimestamp(expires_at, UTC)
     story.say(
-        f"POST /auth at Clopos; the token is in Secrets Manager and good until {good_until:%H:%M:%S} UTC."
+        f"POST /auth at Clopos; the token is in Secrets Manager and valid until {good_until:%H:%M:%S} UTC."
     )
     story.check(
         "the token secret expires when Clopos said", log is not None and log["expires_at"] == expires_at
@@ -104,7 +104,7 @@ def show_api(story: Story, stack: LocalStack) -> None:
 
     stack.clopos.add_order(109, status="DELIVERED")
     answer = stack.put_order(109)
-    story.say("Order 109 is delivered already:")
+    story.say("Order 109 has already been delivered:")
     story.show(status(answer))
     story.show_json(answer.json())
     story.check(
@@ -119,21 +119,21 @@ def show_api(story: Story, stack: LocalStack) -> None:
 
 
 def show_expired_token(story: Story, stack: LocalStack) -> None:
-    """Let every token expire before its time."""
-    story.title("3. Clopos suddenly calls the token expired")
+    """Let all tokens expire early."""
+    story.title("3. Clopos says that the token has expired")
     before = len(auth_calls(stack))
     stack.clopos.expire_tokens()
     answer = stack.put_order(111)
     story.show(f"PUT /orders/111  {IGNORE}\n{status(answer)}")
     story.check("the caller notices nothing", answer.status_code == 200 and is_cancelled(stack, 111))
     seen = [call.status for call in stack.clopos.calls(111)]
-    story.check("Clopos refused the first PUT and took the second", seen == [401, 200])
+    story.check("Clopos rejected the first PUT and accepted the second", seen == [401, 200])
     story.check("one /auth call renewed the token", len(auth_calls(stack)) == before + 1)
 
 
 def show_queue(story: Story, stack: LocalStack) -> None:
-    """Cancel orders through the queue, next to messages that nothing can help."""
-    story.title("4. Five good messages on the queue, and three bad ones among them")
+    """Cancel orders through the queue, among messages that can never succeed."""
+    story.title("4. Five good messages and three bad ones on the queue")
     stack.clopos.add_order(118, status="RECEIVED")
     good = [112, 113, 114, 115, 116]
     sent = [
@@ -168,7 +168,7 @@ def show_queue(story: Story, stack: LocalStack) -> None:
     expected = dict(
         zip(bodies_sent[3:6], ("invalid_request", "order_not_found", "order_not_cancellable"), strict=True)
     )
-    story.check("that is where the bad ones are, and nothing else", all_done and reasons == expected)
+    story.check("the bad messages are there, and nothing else", all_done and reasons == expected)
 
 
 def show_webhook(story: Story, stack: LocalStack) -> None:
@@ -190,20 +190,20 @@ def show_webhook(story: Story, stack: LocalStack) -> None:
 SCENES = (show_deployment, show_token, show_api, show_expired_token, show_queue, show_webhook)
 
 NEXT = """\
-make start      the same stack, left running: send it orders of your own
-make test       every test, many of them on such a stack
-events/         what the functions are called with
-functions/      the code; an order's way begins in api.py, queue_worker.py or webhook.py
-README.md       deploying to AWS, and what to do when something is wrong"""
+make start      the same stack, until Ctrl-C: cancel orders of your own
+make test       all tests
+events/         examples of the events that call the functions
+functions/      the code; start with api.py, queue_worker.py or webhook.py
+README.md       how to deploy to AWS, and what to do when something is wrong"""
 
 
 def status(answer: requests.Response) -> str:
-    """Return the status line of an answer, and how long it took."""
+    """Return the status of an answer, and how long it took."""
     return f"{answer.status_code} {answer.reason} in {answer.elapsed.total_seconds():.2f} s"
 
 
 def is_cancelled(stack: LocalStack, order_id: int) -> bool:
-    """Whether Clopos has the order as cancelled."""
+    """Return whether the order is cancelled at Clopos."""
     return bool(stack.clopos.order(order_id)["status"] == "IGNORE")
 
 
@@ -231,7 +231,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lines(value: Any) -> str:
-    """Return the inside of a JSON object, wrapped to the page between its values."""
+    """Return the fields of a JSON object, wrapped between its values."""
     lines = [""]
     for part in json.dumps(value)[1:-1].replace(", ", ",\n").split("\n"):
         if len(lines[-1]) + len(part) > WIDTH - 8:
@@ -241,7 +241,7 @@ def _lines(value: Any) -> str:
 
 
 def main() -> int:
-    """Tell the story; return the exit status."""
+    """Run all sections; return the exit status."""
     started = time.monotonic()
     story = Story()
     with LocalStack(
@@ -258,7 +258,7 @@ def main() -> int:
     if story.failures:
         story.title(f"{len(story.failures)} of {story.checks} checks FAILED, {took}:")
         story.show("\n".join(story.failures))
-        story.say("What the functions and the emulator said is in .local/emulator.log.")
+        story.say("The log of the functions and of the emulator is .local/emulator.log.")
         return 1
     story.title(f"All {story.checks} checks passed, {took}. Nothing is left running.")
     return 0

@@ -1,4 +1,4 @@
-"""An X-Ray daemon that keeps the segments which it is sent, instead of taking them to AWS."""
+"""An X-Ray daemon that keeps the segments that it receives, instead of sending them to AWS."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 MAX_DATAGRAM_BYTES = 65_535  # X-Ray's limit of a document is 64 KiB, as UDP's is
 RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024  # what the kernel holds while this process is busy
-KEPT_TRACES = 1000  # an hour of play
+KEPT_TRACES = 1000  # an hour of use by hand
 
 
 def open_daemon() -> socket.socket:
@@ -30,12 +30,12 @@ def address(daemon: socket.socket) -> str:
 
 
 class Traces:
-    """The daemon, for as long as the ``with`` block lasts; it gives the traces that it has received.
+    """The daemon, for as long as the ``with`` block lasts, and the traces that it has received.
 
     Attributes
     ----------
     address : str
-        What the functions' environment names as `AWS_XRAY_DAEMON_ADDRESS`.
+        The value of `AWS_XRAY_DAEMON_ADDRESS` for the functions.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Traces:
             if json.loads(header)["format"] != "json":
                 return
             trace_id, segment_id = document["trace_id"], document["id"]
-        except (ValueError, KeyError, TypeError):  # not X-Ray's, or cut: whoever sent it waits for no answer
+        except (ValueError, KeyError, TypeError):  # not a segment, or cut off; the sender expects no answer
             return
         with self._lock:
             self._documents.setdefault(trace_id, {})[segment_id] = document  # the later one is complete
@@ -76,7 +76,7 @@ class Traces:
                 self._documents.popitem(last=False)
 
     def trace(self, trace_id: str) -> list[Json]:
-        """Return the roots of a trace; what is under a segment is in its `subsegments`, in order of time."""
+        """Return the roots of a trace. Each segment has its `subsegments`, in order of time."""
         with self._lock:
             documents = list(self._documents.get(trace_id, {}).values())
         segments = {segment["id"]: segment for document in documents for segment in _copies(document)}
@@ -87,7 +87,7 @@ class Traces:
         return roots
 
     def text(self) -> str:
-        """Return all that was received, as JSON: to search it."""
+        """Return everything that was received, as JSON, to be searched."""
         with self._lock:
             return json.dumps(list(self._documents.values()))
 

@@ -1,4 +1,4 @@
-"""``make bench``: measure everything that has a target, in one run, and print the one beside the other."""
+"""``make bench``: measure everything that has a target, and print each target with what was measured."""
 
 import argparse
 import datetime

@@ -43,7 +43,7 @@ class Setting:
 
 
 def settings(cold_cpu_s: float, warm_cpu_s: float, batch_cpu_s: float, batch_wait_s: float) -> list[Setting]:
-    """Return what each memory setting comes to."""
+    """Return the durations for each memory setting."""
 
     def duration_s(memory_mb: int, cpu_s: float, waiting_s: float) -> float:
         share = min(1, memory_mb / VCPU_MB)  # all but the waiting is one thread

@@ -1,4 +1,4 @@
-"""Processes that look like Lambda's: what they are started with, and what they took."""
+"""Processes in an environment like Lambda's, and how long they take."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ FLOOR = HERE / "floor.py"
 
 @dataclass
 class Run:
-    """What a process took, and what it said about itself."""
+    """How long a process took, and its result."""
 
     wall_s: float
     cpu_s: float
@@ -104,7 +104,7 @@ class Process:
         self._results = os.fdopen(reading)
 
     def read(self) -> Any:
-        """Return the next thing that the process says; None at its end."""
+        """Return the next result of the process; None at its end."""
         return json.loads(self._results.readline() or "null")
 
     def tell(self, line: str) -> None:
@@ -118,7 +118,7 @@ class Process:
         Raises
         ------
         subprocess.CalledProcessError
-            Where it failed; its own words are on standard error.
+            If it failed; its output is on standard error.
         """
         result = self.read()
         _, status, usage = os.wait4(self.popen.pid, 0)
@@ -142,7 +142,7 @@ class Process:
 
 
 def read_only_copy(artifact: Path, target: Path) -> Path:
-    """Copy an artifact, so that nobody rebuilds it meanwhile, and make it read-only as in Lambda."""
+    """Copy an artifact, so that no build changes it meanwhile, and make it read-only as in Lambda."""
     shutil.copytree(artifact, target)
     for path in (target, *target.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)

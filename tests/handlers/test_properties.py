@@ -1,4 +1,8 @@
-"""What holds whatever is sent to a handler, and whatever Clopos answers."""
+"""What holds whatever is sent to a handler, and whatever Clopos answers.
+
+What a handler says is compared with what the simulator did: the outcome is `cancelled` if and only if Clopos has
+the order at `IGNORE`, or its answer was lost and the caller, or the queue, will try again.
+"""
 
 import json
 import string
@@ -7,14 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.simulator import FAULTS, Fault
+import cancellation.clopos
+import cancellation.outage
+import cancellation.pacing
+from cancellation.outage import Outage
+from local.simulator import FAULTS, RUDE_FAULTS, Fault
 from tests.handlers.conftest import IGNORE
 from tests.handlers.test_faults import CONTRACT
-from tests.strategies import bodies, ids, text, values
+from tests.strategies import bodies, ids, json_values, text
 
 # The handlers of one test serve all of its examples, as one Lambda environment serves many events.
 examples = settings(
-    max_examples=150,
     deadline=None,  # no property depends on timing
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -28,8 +35,16 @@ MESSAGES_OWN = {
     "invalid_request",
     *(error for error, (_, _, whose) in CONTRACT.items() if whose == "message"),
 }
+STATUSES = ("PENDING", "RECEIVED", "DELIVERED", "IGNORE")
 
-header_values = st.text(string.printable[:95], max_size=20) | st.integers(-5, 10**6).map(str)
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Time for further attempts, but none for waiting."""
+    for module in (cancellation.outage, cancellation.pacing):
+        monkeypatch.setattr(module, "MIN_CALL_S", 0)
+    monkeypatch.setattr(cancellation.clopos, "MIN_ATTEMPT_S", 0)
+    monkeypatch.setattr("cancellation.transport.READ_TIMEOUT_S", 0.1)
 
 
 def check_answer(answer):
@@ -39,8 +54,17 @@ def check_answer(answer):
         assert answer.body["data"]["status"] == "IGNORE"
     else:
         assert answer.status == ERRORS[answer.body["error"]]
-        assert set(answer.body) == {"success", "error", "message", "retryable", "request_id", "upstream"}
+        order = {"order"} if answer.body["error"] == "order_not_cancellable" else set()
+        assert set(answer.body) == {
+            *("success", "error", "message", "retryable", "request_id", "upstream"),
+            *order,
+        }
         assert ("Retry-After" in answer.headers) == answer.body["retryable"]
+
+
+# -- what a caller sends
+
+header_values = st.text(string.printable[:95], max_size=20) | st.integers(-5, 10**6).map(str)
 
 
 @examples
@@ -55,39 +79,159 @@ def test_every_api_call_is_answered_as_the_contract_says(call_api, output, order
     assert len(output.orders()) == before + 1
 
 
+# -- what Clopos answers
+
+odd_numbers = st.sampled_from(
+    ["0", "-1", "0.05", "30", "1e9", "NaN", "inf", "9" * 5000, "soon", "", "Fri, 31 Dec 99999 23:59:59 GMT"]
+)
+odd_headers = st.dictionaries(
+    st.sampled_from(["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"]),
+    odd_numbers | header_values,
+    max_size=2,
+)
+other_fields = st.dictionaries(
+    st.sampled_from(
+        [
+            *("venue_id", "type", "integration", "integration_id", "integration_uuid", "customer_ref_id"),
+            *("integration_status", "created_at", "updated_at", "integration_response", "shelf"),
+        ]
+    ),
+    json_values | text,
+    max_size=4,
+)
+# Clopos's own answer, which says what it did, oddly dressed. Nothing of it may decide.
+dressed = st.builds(
+    Fault,
+    data=other_fields,
+    headers=odd_headers,
+    encoding=st.sampled_from([None, None, "gzip", "deflate", "gzip_twice"]),
+    delivery=st.sampled_from(["whole", "whole", "chunked", "chunked_trailers", "until_close", "surplus"]),
+    interim=st.sampled_from([(), (), (102,), (103, 103)]),
+    interval=st.just(0.0),
+)
+refusals = st.sampled_from(
+    ["Invalid token", "Token expired", "validation_failed", "Status is not allowed", "Invalid integrator_id"]
+)
+contents = st.one_of(
+    text,
+    json_values,
+    st.binary(max_size=40),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "success": st.sampled_from([False, False, None, 0, "true"]),
+            "error": json_values | refusals,
+            "message": json_values | refusals,
+            "data": json_values | st.just({"id": 108, "status": "IGNORE"}),
+        },
+    ),
+    st.fixed_dictionaries({"success": st.just(True), "data": json_values}),
+    st.just({"success": True, "data": {"id": 109, "status": "IGNORE"}}),
+)
+# Any other answer, and a Clopos that has cancelled the order before it, or has not. It does not lie about the order:
+# that it is cancelled (`contents` never say that) or, which is left out, that there is none.
+others = st.builds(
+    Fault,
+    status=st.integers(200, 599).filter(lambda status: status != 404),
+    body=contents,
+    headers=odd_headers,
+    processed=st.booleans(),
+    encoding=st.sampled_from([None, None, None, "gzip", "not_gzip", "garbage", "gzip_truncated", "unknown"]),
+    delivery=st.sampled_from(
+        ["whole", "whole", "whole", "chunked", "close", "reset", "truncated", "surplus"]
+    ),
+    surplus=st.just("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"),
+    interval=st.just(0.0),
+)
+clopos_answers = st.lists(dressed | others, min_size=1, max_size=3)
+
+
+def prepare(clopos, status, strict, puts, gets):
+    clopos.reset()
+    clopos.configure(strict=strict, quota=10**6, failed_quota=10**6)
+    clopos.add_order(108, status=status)
+    clopos.fail(108, *puts)
+    if gets:
+        clopos.fail_get(108, *gets)
+
+
+def says_what_clopos_did(first, strict, status):
+    """Whether the first answer already says all: an odd dress may cost neither an attempt nor the success."""
+    return not first.answers_itself and (status == "PENDING" or (status == "IGNORE" and not strict))
+
+
 @examples
 @given(
-    status=st.integers(200, 599),
-    body=st.one_of(
-        text,
-        values,
-        st.fixed_dictionaries(
-            {},
-            optional={
-                "success": values,
-                "error": values | st.sampled_from(["not_found", "Invalid token", "Token expired"]),
-                "message": values,
-                "data": values | st.fixed_dictionaries({"id": ids, "status": st.just("IGNORE")}),
-            },
-        ),
-    ),
-    headers=st.dictionaries(
-        st.sampled_from(["RateLimit-Remaining", "RateLimit-Reset", "Retry-After", "Content-Type"]),
-        header_values,
-    ),
+    status=st.sampled_from(STATUSES),
+    strict=st.booleans(),
+    puts=clopos_answers,
+    gets=st.lists(dressed | others.filter(lambda fault: not fault.processed), max_size=1),
 )
-def test_whatever_clopos_answers_becomes_one_of_the_contracts_answers(
-    clopos, call_api, function, monkeypatch, status, body, headers
+def test_what_a_caller_is_told_is_what_clopos_did(
+    clopos, call_api, output, quick, function, monkeypatch, status, strict, puts, gets
 ):
-    monkeypatch.setattr(function("api"), "DEADLINE_S", 1.2)  # time for retries, not for waiting
-    clopos.heal()
-    clopos.fail(108, Fault(status, json.loads(json.dumps(body)), headers), repeat=None)
-    check_answer(call_api(108))
+    monkeypatch.setattr(function("api"), "DEADLINE_S", 1.0)
+    prepare(clopos, status, strict, puts, gets)
+    before = len(output.orders())
+    answer = call_api(108)
+    check_answer(answer)
+    [line] = output.orders()[before:]
+    assert output.logs("unexpected error") == []
+    is_cancelled = clopos.order(108)["status"] == "IGNORE"
+    if answer.status == 200:
+        assert is_cancelled
+        assert line["outcome"] == "cancelled"
+    elif not answer.body["retryable"] and answer.body["error"] != "clopos_access_denied":
+        assert not is_cancelled
+        assert line["outcome"] == "rejected"
+    if says_what_clopos_did(puts[0], strict, status):
+        assert (answer.status, line["attempts"]) == (200, 1)
 
+
+@examples
+@given(
+    status=st.sampled_from(STATUSES),
+    strict=st.booleans(),
+    puts=clopos_answers,
+    gets=st.lists(dressed | others.filter(lambda fault: not fault.processed), max_size=1),
+)
+def test_what_becomes_of_a_message_is_what_clopos_did(
+    clopos, sqs, on_queue, run_batch, output, quick, function, monkeypatch, status, strict, puts, gets
+):
+    sqs.purge_queue(QueueUrl=on_queue.url)
+    prepare(clopos, status, strict, puts, gets)
+    worker = function("queue_worker")
+    monkeypatch.setattr(worker, "outage", Outage(workers=2))  # an outage is of one example
+    monkeypatch.setattr(worker.clopos, "_pacer", None)  # and so is a quota that is used up
+    before = len(output.orders())
+    batch = run_batch({"order_id": 108}, remaining_s=13)
+    [line] = output.orders()[before:]
+    assert output.logs("unexpected error") == []
+    is_cancelled = clopos.order(108)["status"] == "IGNORE"
+    if batch.fates == ["done"]:
+        assert is_cancelled
+    elif batch.fates == ["dead"]:
+        assert not is_cancelled
+        assert line["result"]["error"] in MESSAGES_OWN
+    else:
+        assert batch.fates == ["queued"]
+        assert batch.hidden_s[0] >= 1
+    if says_what_clopos_did(puts[0], strict, status):
+        assert batch.fates == ["done"]
+
+
+# -- batches
 
 KNOWN = range(1, 21)  # of these every third is delivered already, and cannot be cancelled
+# All that ends by itself, and does not lie about an order by calling it unknown.
 ANY_FAULT = sorted(
-    name for name in FAULTS if not name.startswith(("drip", "headers_missing")) and ":" not in name
+    name
+    for name in {**FAULTS, **RUDE_FAULTS}
+    if not name.startswith(("drip", "silence", "stalled", "interim", "headers_missing"))
+    and "found" not in name
+    and "route" not in name
+    and "404" not in name
+    and (name in RUDE_FAULTS or ":" not in name)
 )
 
 
@@ -96,33 +240,43 @@ ANY_FAULT = sorted(
     batch=st.lists(
         st.one_of(
             st.sampled_from(KNOWN).map(lambda n: json.dumps({"order_id": n})),
-            st.sampled_from(KNOWN).map(lambda n: json.dumps({"data": {"order_id": str(n), "venue_id": 1}})),
+            st.sampled_from(KNOWN).map(
+                lambda n: json.dumps({"type": "order.cancelled", "data": {"order_id": str(n), "venue_id": 1}})
+            ),
             bodies.filter(bool),  # SQS carries no empty body
         ),
         min_size=1,
         max_size=10,
     ),
     faults=st.lists(st.sampled_from(ANY_FAULT), max_size=10),
-    remaining_s=st.sampled_from([90, 90, 90, 10.2]),
+    strict=st.booleans(),
+    remaining_s=st.sampled_from([12.5, 12.5, 12.01]),
 )
 def test_every_message_of_a_batch_is_done_or_dead_or_queued(
-    clopos, sqs, on_queue, run_batch, output, batch, faults, remaining_s
+    clopos, sqs, on_queue, run_batch, output, quick, function, monkeypatch, batch, faults, strict, remaining_s
 ):
     sqs.purge_queue(QueueUrl=on_queue.url)
     clopos.reset()
+    clopos.configure(strict=strict)
     for n in KNOWN:
         clopos.add_order(n, status="PENDING" if n % 3 else "DELIVERED")
     if faults:
         clopos.fail_all(*faults)
+    worker = function("queue_worker")
+    monkeypatch.setattr(worker, "outage", Outage(workers=2))
+    monkeypatch.setattr(worker.clopos, "_pacer", None)
     before = len(output.orders())
     done = run_batch(*batch, remaining_s=remaining_s)  # which also looks into both queues
     lines = output.orders()[before:]
     assert [line["message_id"] for line in lines] == done.ids
+    assert output.logs("unexpected error") == []
     dead = {letter["MessageAttributes"]["OriginalMessageId"]["StringValue"]: letter for letter in done.dead}
+    statuses = clopos.statuses()
     for place, (message_id, fate, line) in enumerate(zip(done.ids, done.fates, lines, strict=True)):
         if fate == "done":
-            assert clopos.order(line["order_id"])["status"] == "IGNORE"
+            assert statuses[line["order_id"]] == "IGNORE"
         elif fate == "dead":
+            assert statuses.get(line["order_id"]) != "IGNORE"
             assert dead[message_id]["Body"] == batch[place]
             assert dead[message_id]["MessageAttributes"]["ErrorCode"]["StringValue"] in MESSAGES_OWN
         else:
@@ -131,27 +285,82 @@ def test_every_message_of_a_batch_is_done_or_dead_or_queued(
             assert done.hidden_s[place] >= 1
 
 
+# -- messages with any attributes
+
+names = st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True).filter(
+    lambda name: not name.lower().startswith(("aws", "amazon"))
+)
+attributes = st.dictionaries(
+    st.sampled_from(["WebhookId", "CorrelationId", "ErrorCode", "OriginalMessageId"]) | names,
+    st.one_of(
+        text.filter(bool).map(lambda value: {"DataType": "String", "StringValue": value}),
+        text.filter(bool).map(lambda value: {"DataType": "String.custom", "StringValue": value}),
+        st.integers(-(10**30), 10**30).map(lambda value: {"DataType": "Number", "StringValue": str(value)}),
+        st.floats(-(10**9), 10**9).map(lambda value: {"DataType": "Number.float", "StringValue": str(value)}),
+        st.binary(min_size=1, max_size=40).map(lambda value: {"DataType": "Binary", "BinaryValue": value}),
+        st.binary(min_size=1, max_size=40).map(
+            lambda value: {"DataType": "Binary.png", "BinaryValue": value}
+        ),
+    ),
+    max_size=10,
+)
+
+
+@examples
+@given(order_id=st.sampled_from([108, 404, 503, "../1"]), attributes=attributes)
+def test_a_message_ends_once_whatever_its_attributes(
+    clopos, sqs, on_queue, run_batch, output, function, monkeypatch, order_id, attributes
+):
+    sqs.purge_queue(QueueUrl=on_queue.url)
+    monkeypatch.setattr(function("queue_worker"), "outage", Outage(workers=2))
+    clopos.fail(503, "unavailable", repeat=None)
+    before = len(output.orders())
+    batch = run_batch({"order_id": order_id}, MessageAttributes=attributes)
+    assert batch.fates == [{108: "done", 404: "dead", 503: "queued", "../1": "dead"}[order_id]]
+    [line] = output.orders()[before:]
+    assert output.logs("unexpected error") == []
+    assert line.get("webhook_id", "").isprintable()
+    if batch.dead:
+        kept = batch.dead[0]["MessageAttributes"]
+        assert {"ErrorCode", "ErrorMessage", "OriginalMessageId"} <= kept.keys()
+        own = {name: value for name, value in kept.items() if name not in ("ErrorCode", "ErrorMessage")}
+        own.pop("OriginalMessageId")
+        assert own.items() <= attributes.items()
+        assert len(kept) == min(10, len({*kept, *attributes}))
+
+
+# -- webhooks
+
+
 @examples
 @given(
     body=bodies,
     signed=st.booleans(),
     headers=st.dictionaries(
-        st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature", "content-type"]),
-        header_values | st.none(),
+        st.sampled_from(
+            ["webhook-id", "webhook-timestamp", "webhook-signature", "svix-signature", "content-type"]
+        ),
+        header_values | text | st.none(),
     ),
 )
-def test_every_webhook_is_accepted_or_refused(call_webhook, on_queue, body, signed, headers):
+def test_every_webhook_is_accepted_ignored_or_refused(call_webhook, on_queue, body, signed, headers):
     answer = call_webhook(body, headers={} if signed else headers)
     assert (answer.status, answer.body.get("error")) in {
         (202, None),
+        (200, None),
         (400, "invalid_request"),
         (401, "unauthenticated"),
     }
-    assert [message["Body"] for message in on_queue.take_all()] == [body] * (answer.status == 202)
+    queued = [json.loads(message["Body"]) for message in on_queue.take_all()]
+    assert len(queued) == (answer.status == 202)
+    assert all(message.keys() == {"order_id", "venue_id"} for message in queued)
+
+
+# -- the properties themselves
 
 
 def test_a_property_would_notice(clopos, call_api, monkeypatch, function):
-    """The properties above see through to the handler: where it answers 500 they fail."""
+    """The properties above see through to the handler: if it answers 500 they fail."""
     monkeypatch.setattr(function("api").clopos, "cancel", lambda *_: {}["nothing"])
     with pytest.raises(KeyError, match="internal_error"):
         check_answer(call_api(108))

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -178,5 +179,6 @@ def _attributes(message: Message, error: CancelError) -> dict[str, Any]:
 
 
 def order_message(order_id: str, venue_id: int | None) -> str:
-    """Return the body of a message that asks to cancel an order."""
-    return json.dumps({"order_id": order_id, "venue_id": venue_id})
+    """Return the body of a message that asks to cancel an order; an id of digits is a number there."""
+    is_number = re.fullmatch("[1-9][0-9]*", order_id)
+    return json.dumps({"order_id": int(order_id) if is_number else order_id, "venue_id": venue_id})

@@ -33,7 +33,7 @@ FINAL = ["status_not_allowed:identifier", "not_found:identifier"]
 KILLS = 5
 # After six failures in a row, which a run in sixty has, a message may have slept for 2 + 4 + ... + 64 s.
 LONGEST_BACKOFF_S = 200
-VISIBILITY_S = 8  # how soon the messages of a killed worker come back; the template's 540 s are for real ones
+VISIBILITY_S = 8  # how soon the messages of a killed worker come back; the template's 180 s are for real ones
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def troubled(stack, clopos, sqs, deployed_queues):
     as_deployed = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(VISIBILITY_S)})
     # Pacing is tested elsewhere; here nobody is to wait for the next minute.
-    clopos.configure(quota=10**6, failed_quota=10**6, auth_quota=10**6, latency=0.1)
+    clopos.configure(quota=10**6, failed_quota=10**6, auth_quota=10**6, latency=0.1, strict=True)
     for n in (*BY_API, *BY_WEBHOOK, *BY_QUEUE):
         if n not in UNKNOWN:
             clopos.add_order(n, status="DELIVERED" if n in DELIVERED else "PENDING")
@@ -72,8 +72,9 @@ def send_webhook(stack, order_id):
 
 def queue_workers(stack):
     """Return the processes in which QueueFunction runs."""
-    emulator = psutil.Process(stack.emulator.pid)
-    return [child for child in emulator.children() if "clopos-cancel-queue" in " ".join(child.cmdline())]
+    children = psutil.Process(stack.emulator.pid).children()
+    alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in alive if "clopos-cancel-queue" in " ".join(child.cmdline())]
 
 
 def make_trouble(stack, queue, clopos):

@@ -43,11 +43,11 @@ def test_a_signed_webhook_is_on_the_queue_when_it_is_answered(call_webhook, on_q
 @pytest.mark.parametrize(
     ("order", "queued"),
     [
-        ({"order_id": 108}, {"order_id": "108", "venue_id": None}),
+        ({"order_id": 108}, {"order_id": 108, "venue_id": None}),
         ({"order_id": "ORD-1", "venue_id": 31}, {"order_id": "ORD-1", "venue_id": 31}),
         (
             {"order_id": 108, "customer": {"name": "A. Person", "phone": "+994500000000"}, "note": "\uffff"},
-            {"order_id": "108", "venue_id": None},
+            {"order_id": 108, "venue_id": None},
         ),
     ],
 )

@@ -15,8 +15,8 @@ Why they wait inside the invocation, computed for two workers and a weekend (60 
 
 Every environment only knows itself. The time between its probes grows with the number of workers, so that all
 of them together make about twelve calls a minute, be they two or ten. A fresh environment first makes its own
-failing calls: seven, since five threads begin and two of them go on to another message before the third
-failure is known; twelve if connections break, of which each is tried twice. (tests/simulation)
+failing calls: seven, since its threads go on to other messages before the third failure is known; up to
+fourteen if connections break, of which each is tried twice. (tests/simulation)
 """
 
 import random

@@ -20,6 +20,7 @@ WINDOW_S = 60.0  # Clopos's windows are a minute long (developer.clopos.com, "Ra
 DEFAULT_WAIT_S = 5.0  # after a 429 that does not say how long: a twelfth of the window
 RECHECK_S = 0.05  # how soon to look again while calls of our own are under way
 MARGIN_S = 0.5  # a call counts from when it arrives at Clopos: the way there may differ by this much
+FIRST_ANSWER_S = 2.0  # how long the other calls of a fresh worker wait for the answer to its first
 MIN_CALL_S = 1  # a turn that leaves less time than this is not taken
 
 
@@ -55,6 +56,7 @@ class Pacer:
         self._calls: deque[float] = deque()  # when those of the current window were started
         self._in_flight = 0
         self._limit: float | None = None
+        self._has_answer = False
         self._remaining = math.inf  # as the last answer said it
         self._resume_at = 0.0
         self._window_s = 0.0  # the longest that Clopos has told; 0 before it has
@@ -90,6 +92,8 @@ class Pacer:
             self._calls.popleft()  # of a window that has passed, or of a clock that was set back
         if self._resume_at - now > WINDOW_S:  # the clock was set back
             self._resume_at = now
+        if self._in_flight and not self._has_answer and now - self._calls[0] < FIRST_ANSWER_S:
+            return RECHECK_S  # a worker before this one may have left nothing of the quota
         if self._in_flight >= max(0.0, self._remaining - self._reserve) // self._workers:
             # Nothing but the reserve is left. At the end of the window, one call asks how things stand.
             if self._in_flight:
@@ -106,6 +110,7 @@ class Pacer:
         limit, remaining, reset_s, wait_s = answer.rate_limit
         with self._lock:
             self._in_flight -= 1
+            self._has_answer = True
             if answer.status == 429:
                 remaining, reset_s = 0.0, DEFAULT_WAIT_S if wait_s is None else wait_s
             if limit is not None:

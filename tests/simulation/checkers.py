@@ -8,7 +8,7 @@ from tests.simulation.clopos import LIMIT, WINDOW_S, Call
 from tests.simulation.stack import Stack
 
 GATEWAY_TIMEOUT_S = 29
-FIRST_FAILURES = 12  # of an environment that does not know yet (cancellation/outage.py)
+FIRST_FAILURES = 14  # of an environment that does not know yet (cancellation/outage.py)
 # The fault of a message, and the order's status at Clopos that goes with it; None: Clopos knows no such order.
 FAULTS = {"order_not_found": {None}, "order_not_cancellable": {"RECEIVED"}, "invalid_request": {None}}
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulation.run import run_seed
 
-SEEDS = [int(os.environ["SIMULATION_SEED"])] if "SIMULATION_SEED" in os.environ else range(250)
+SEEDS = [int(os.environ["SIMULATION_SEED"])] if "SIMULATION_SEED" in os.environ else range(200)
 
 
 @pytest.mark.parametrize("first", SEEDS[::25])

@@ -61,15 +61,20 @@ def ideal_s(messages, reserve=30):
 # -- the quota
 
 
+def call_api(stack, calls_a_minute, for_s):
+    """Call the API at random times."""
+    choice, at, number = random.Random(1), stack.scheduler.now, 10_000
+    while (at := at + choice.expovariate(calls_a_minute / 60)) < stack.scheduler.now + for_s:
+        number += 1
+        stack.clopos.orders[f"{number}"] = "PENDING"
+        stack.scheduler.at(at, stack.call_api, f"{number}")
+
+
 @pytest.mark.parametrize("workers", [2, 10])
 def test_a_backlog_leaves_room_for_callers_of_the_api(new_stack, workers):
     stack = new_stack(900, queue_workers=workers)
     stack.clopos.latency_s = (0.3, 0.3)
-    choice, at, number = random.Random(1), stack.scheduler.now, 10_000
-    while (at := at + choice.expovariate(20 / 60)) < stack.scheduler.now + 180:
-        number += 1
-        stack.clopos.orders[f"{number}"] = "PENDING"
-        stack.scheduler.at(at, stack.call_api, f"{number}")
+    call_api(stack, 20, for_s=180)
     took_s = time_to_empty(stack)
     run_for(stack, 30)
     served = [call.answered_at - call.at for call in stack.history.api_calls if call.status == 200]
@@ -77,6 +82,20 @@ def test_a_backlog_leaves_room_for_callers_of_the_api(new_stack, workers):
     assert statistics.quantiles(served, n=20)[-1] <= 1.5  # 0.35 s
     assert took_s <= ideal_s(900) / 0.97 + 5  # 190 s with two workers, 185 s with ten
     assert sum(call.status == 429 for call in stack.clopos.calls) <= 0.01 * len(stack.clopos.calls)  # none
+
+
+def test_fresh_environments_leave_room_for_callers_of_the_api_too(new_stack):
+    stack = new_stack(900)
+    stack.clopos.latency_s = (0.3, 0.3)
+    call_api(stack, 20, for_s=180)
+    for moment in range(20, 180, 30):  # they know nothing of the calls that those before them have made
+        stack.scheduler.at(stack.scheduler.now + moment, stack.replace_environments)
+    time_to_empty(stack)
+    run_for(stack, 30)
+    served = [call for call in stack.history.api_calls if call.status == 200]
+    assert len(served) >= 0.99 * len(stack.history.api_calls)  # all of them
+    throttled = sum(call.status == 429 for call in stack.clopos.calls)
+    assert throttled <= 0.015 * len(stack.clopos.calls)  # 10 of 974
 
 
 def test_the_queue_keeps_out_of_the_reserve(new_stack):

@@ -1,4 +1,7 @@
-"""Deploying what ``sam build`` has made to the AWS emulator, as ``sam deploy`` does on AWS."""
+"""Deploying what ``sam build`` has made to the AWS emulator, as ``sam deploy`` does on AWS.
+
+docs/emulator.md lists what the emulator does differently, and so what is worked around here.
+"""
 
 import json
 from collections.abc import Callable, Mapping

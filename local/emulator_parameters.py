@@ -3,6 +3,7 @@
 By itself it sees only their defaults, so `sam deploy --parameter-overrides GradualDeployments=false` would
 still ask for CodeDeploy, which the emulator does not have. There is no setting for this, so a function of the
 emulator is replaced. Its version is locked, and tests/infrastructure/test_deployed.py shows if this fails.
+More of what the emulator does differently: docs/emulator.md.
 """
 
 from collections.abc import Callable

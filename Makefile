@@ -49,8 +49,8 @@ unit: .venv/.installed ## Run the tests that need neither a build nor a stack (s
 	@$(PY) -m pytest tests/unit
 
 .PHONY: bench
-bench: build .venv-emulator/.installed ## Measure against the targets (9 minutes)
-	@$(PY) -m local.bench
+bench: build .venv-emulator/.installed ## Measure against the targets (11 minutes), side by side with BASELINE=<commit>
+	@$(PY) -m local.bench $(if $(BASELINE),--baseline "$(BASELINE)")
 
 STACK ?= clopos-cancel
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -130,7 +129,9 @@ class Process:
         return Run(wall_s, usage.ru_utime + usage.ru_stime, result)
 
     def kill(self) -> None:
-        """End it, whatever it is doing."""
+        """End it, whatever it is doing, unless it has ended."""
+        if self.popen.returncode is not None:
+            return
         self.popen.kill()
         self.popen.wait()
         self._close()
@@ -139,11 +140,3 @@ class Process:
         self._results.close()
         with contextlib.suppress(BrokenPipeError):  # it ended before it read all
             self._stdin.close()
-
-
-def read_only_copy(artifact: Path, target: Path) -> Path:
-    """Copy an artifact, so that no build changes it meanwhile, and make it read-only as in Lambda."""
-    shutil.copytree(artifact, target)
-    for path in (target, *target.rglob("*")):
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    return target

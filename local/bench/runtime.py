@@ -7,9 +7,11 @@ is the handler's.
 """
 
 import importlib
+import inspect
 import json
 import os
 import re
+import select
 import statistics
 import sys
 import time
@@ -72,24 +74,40 @@ def memory(calls: str) -> Json:
 
 
 def warm(rounds: str, libraries: str) -> Json:
-    """Cancel orders and make bare calls with requests, in turn.
+    """Cancel orders and make bare calls, in turn.
 
     Returns
     -------
     dict
-        The median CPU seconds of each: `handler`, `bare`.
+        The median CPU seconds of each: `handler`, and a bare call with `requests` and with `urllib3`.
     """
     api_handler = handler("api")
-    sys.path.append(libraries)  # the artifact has no requests
+    sys.path.append(libraries)  # an artifact need not have them
     import requests
+    import urllib3
 
     url, headers = f"{os.environ['CLOPOS_BASE_URL']}/orders/108", {"x-token": os.environ["BENCH_TOKEN"]}
-    session = requests.Session()
+    pool = urllib3.PoolManager()
 
-    def bare() -> None:
+    class Untraced(requests.Session):  # as it is without a tracer's patches
+        request = inspect.unwrap(requests.Session.request)
+        prepare_request = inspect.unwrap(requests.Session.prepare_request)
+
+    session = Untraced()
+
+    def with_requests() -> None:
         session.put(url, json={"status": "IGNORE"}, headers=headers).raise_for_status()
 
-    calls: dict[str, Callable[[], None]] = {"handler": lambda: cancel(api_handler), "bare": bare}
+    def with_urllib3() -> None:
+        answer = pool.request("PUT", url, json={"status": "IGNORE"}, headers=headers)
+        if answer.status != 200:
+            raise RuntimeError(answer.data)
+
+    calls: dict[str, Callable[[], None]] = {
+        "handler": lambda: cancel(api_handler),
+        "requests": with_requests,
+        "urllib3": with_urllib3,
+    }
     times: dict[str, list[float]] = {name: [] for name in calls}
     warming_up = int(rounds) // 10
     for number in range(warming_up + int(rounds)):
@@ -134,18 +152,14 @@ def message(number: int) -> Json:
     }
 
 
-def drain(module: str, scale: str) -> None:
+def work(timeout_s: str) -> None:
     """Do what Lambda's event source does with one worker: receive ten, hand them over, delete what is done.
 
     Says "ready" when the handler is imported, starts at a line on standard input, works until it is ended.
-    If time runs faster by a factor, the margin of our pacer is scaled by it.
     """
     import botocore.session
 
-    if float(scale) != 1:
-        pacing: Any = importlib.import_module("cancellation.pacing")
-        pacing.MARGIN_S /= float(scale)
-    queue_handler = handler(module)
+    queue_handler = handler("queue_worker")
     sqs: Any = botocore.session.get_session().create_client("sqs")
     queue = os.environ["QUEUE_URL"]
     report({"ready": True})
@@ -157,7 +171,7 @@ def drain(module: str, scale: str) -> None:
         if not messages:
             continue
         records = [sqs_record(message) for message in messages]
-        result = queue_handler({"Records": records}, LambdaContext())
+        result = queue_handler({"Records": records}, LambdaContext(remaining_s=float(timeout_s)))
         failed = {failure["itemIdentifier"] for failure in result["batchItemFailures"]}
         done = [m["ReceiptHandle"] for m in messages if m["MessageId"] not in failed]
         if done:
@@ -165,6 +179,31 @@ def drain(module: str, scale: str) -> None:
                 QueueUrl=queue,
                 Entries=[{"Id": str(place), "ReceiptHandle": handle} for place, handle in enumerate(done)],
             )
+
+
+def call_api(timeout_s: str, delay_s: str, interval_s: str, first_order: str, step: str) -> Json:
+    """Cancel one order in each interval through the API's handler, the first one after a delay.
+
+    Says "ready" when the handler is imported, starts at a line on standard input, ends at the next one.
+
+    Returns
+    -------
+    dict
+        The `calls`, each with the moment at which it was made on the clock of `time.monotonic` (`at`), the
+        `seconds` that it took and the `status` of its answer.
+    """
+    api_handler = handler("api")
+    report({"ready": True})
+    sys.stdin.readline()
+    calls: list[Json] = []
+    due, order = time.monotonic() + float(delay_s), int(first_order)
+    while not select.select([sys.stdin], [], [], max(0, due - time.monotonic()))[0]:
+        event = {**EVENT, "pathParameters": {"id": str(order)}}
+        at = time.monotonic()
+        answer = api_handler(event, LambdaContext(remaining_s=float(timeout_s)))
+        calls.append({"at": at, "seconds": time.monotonic() - at, "status": answer["statusCode"]})
+        due, order = due + float(interval_s), order + int(step)
+    return {"calls": calls}
 
 
 def peak_kib() -> int:
@@ -183,7 +222,8 @@ COMMANDS: dict[str, Callable[..., Json | None]] = {
     "memory": memory,
     "warm": warm,
     "batch": batch,
-    "drain": drain,
+    "work": work,
+    "call_api": call_api,
 }
 
 if __name__ == "__main__":

@@ -1,25 +1,26 @@
-"""One call at a time: cold starts, warm calls, batches, the package."""
+"""One call at a time: cold starts, warm calls, batches, memory."""
 
 import re
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.bench.builds import Build
 from local.bench.machine import UNLIMITED, Machine
 from local.bench.processes import FLOOR, RUNTIME, Run
-from local.console import say
+from tools.progress import Progress
 
 COLD_ROUNDS = 15
-WARM_ROUNDS = 1000
+WARM_ROUNDS = 3
+WARM_CALLS = 500  # in each round
 MEMORY_CALLS = 100
 BATCH_ORDERS = 10
 BATCH_ROUNDS = 5
 CLOPOS_LATENCY_S = 0.3  # what Clopos takes, as far as we know
-MB = 1_000_000
 
 
 @dataclass
@@ -58,60 +59,73 @@ class Cold:
 
 
 def cold_starts(
-    machine: Machine, artifact: Path, plain: Path, libraries: Path, *, callgrind: bool
+    machine: Machine, builds: Sequence[Build], plain: Path, libraries: Path, *, callgrind: bool
 ) -> dict[str, Cold]:
-    """Measure cold starts of ours, of the floor, and of a plain build, one after the other in each round."""
+    """Measure cold starts of the builds, of `plain` and of the `floor`, one after the other in each round."""
     machine.reset(**UNLIMITED)
     kinds: dict[str, tuple[Any, ...]] = {
-        "ours": (artifact, RUNTIME, "cold"),
+        **{build.name: (build.artifact, RUNTIME, "cold") for build in builds},
         "floor": (libraries, FLOOR),
         "plain": (plain, RUNTIME, "cold"),
     }
     runs: dict[str, list[Run]] = {kind: [] for kind in kinds}
+    progress = Progress()
     for number in range(1 + COLD_ROUNDS):
-        say(f"  cold starts, round {number} of {COLD_ROUNDS}")
         for kind, start in kinds.items():
+            progress.show(f"Cold starts: round {number} of {COLD_ROUNDS}")
             run = machine.aws.run(*start)
             if number:  # the round before fills the machine's file cache
                 runs[kind].append(run)
+    counts: dict[str, int | None] = dict.fromkeys(kinds)
+    for kind, start in kinds.items():
+        if callgrind:
+            progress.show(f"Cold starts: counting the instructions of {kind}")
+            counts[kind] = instructions(machine, start)
+    progress.clear()
     return {
         kind: Cold(
             Spread.of([run.wall_s for run in runs[kind]]),
             Spread.of([run.cpu_s for run in runs[kind]]),
-            instructions(machine, kind, start) if callgrind else None,
+            counts[kind],
         )
-        for kind, start in kinds.items()
+        for kind in kinds
     }
 
 
-def instructions(machine: Machine, kind: str, start: tuple[Any, ...]) -> int:
+def instructions(machine: Machine, start: tuple[Any, ...]) -> int:
     """Count the instructions of one cold start, which the load of the machine does not change."""
-    say(f"  cold start under callgrind: {kind}")
     with tempfile.NamedTemporaryFile(mode="r") as output:
         valgrind = machine.under("valgrind", "--tool=callgrind", f"--callgrind-out-file={output.name}")
         valgrind.run(*start)
         return int(re.findall(r"^(?:summary|totals): (\d+)", output.read(), re.MULTILINE)[0])
 
 
-def warm_calls(machine: Machine, artifact: Path, libraries: Path) -> dict[str, float]:
-    """Measure warm calls: the CPU seconds of the `handler` and of a `bare` call."""
+def warm_calls(machine: Machine, builds: Sequence[Build], libraries: Path) -> list[dict[str, float]]:
+    """Measure warm calls of each build: the CPU seconds of the `handler`, and of bare calls beside it."""
     machine.reset(**UNLIMITED)
-    result: dict[str, float] = machine.aws.run(artifact, RUNTIME, "warm", WARM_ROUNDS, libraries).result
-    return result
+    runs: list[list[dict[str, float]]] = [[] for _ in builds]
+    for _ in range(WARM_ROUNDS):
+        for build, results in zip(builds, runs, strict=True):
+            run = machine.aws.run(build.artifact, RUNTIME, "warm", WARM_CALLS, libraries)
+            results.append(run.result)
+    return [
+        {kind: statistics.median(result[kind] for result in results) for kind in results[0]}
+        for results in runs
+    ]
 
 
-def memory(machine: Machine, artifact: Path) -> dict[str, int]:
+def memory(machine: Machine, build: Build) -> dict[str, int]:
     """Return `peak_kib` after a cold start and many calls, and the `connections` that those opened."""
     machine.reset(**UNLIMITED)
-    result: dict[str, int] = machine.aws.run(artifact, RUNTIME, "memory", MEMORY_CALLS).result
+    result: dict[str, int] = machine.aws.run(build.artifact, RUNTIME, "memory", MEMORY_CALLS).result
     return result
 
 
-def batches(machine: Machine, artifact: Path) -> dict[str, Mapping[str, float]]:
+def batches(machine: Machine, build: Build) -> dict[str, Mapping[str, float]]:
     """Measure batches of one and of ten messages."""
     machine.reset(**UNLIMITED, latency=CLOPOS_LATENCY_S)
     return {
-        name: machine.aws.run(artifact, RUNTIME, "batch", orders, BATCH_ROUNDS).result
+        name: machine.aws.run(build.artifact, RUNTIME, "batch", orders, BATCH_ROUNDS).result
         for name, orders in (("one", 1), ("ten", BATCH_ORDERS))
     }
 

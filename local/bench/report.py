@@ -1,0 +1,62 @@
+"""The Markdown page that a run prints."""
+
+from collections.abc import Callable, Sequence
+
+from local.console import say
+
+
+class Report:
+    """Targets, what two builds measured side by side, and tables. `missed` counts targets.
+
+    Parameters
+    ----------
+    earlier : str
+        The name of the build to compare with; empty for none.
+    """
+
+    def __init__(self, earlier: str = "") -> None:
+        self._earlier = earlier
+        self._targets: list[tuple[str, ...]] = []
+        self._compared: list[tuple[str, ...]] = []
+        self._tables: list[str] = []
+        self.missed = 0
+
+    def target(self, name: str, measured: str, is_met: bool, limit: str) -> None:
+        """Add a target, with what was measured."""
+        self.missed += not is_met
+        self._targets.append((name, limit, measured, "met" if is_met else "**missed**"))
+        say(f"  {'met   ' if is_met else 'MISSED'}  {name}: {measured}; target {limit}")
+
+    def compare(self, name: str, values: Sequence[float], shown: Callable[[float], str]) -> None:
+        """Add what the two builds measured, the earlier one last; nothing if there is only one.
+
+        Parameters
+        ----------
+        name : str
+            Of what was measured: the less, the better.
+        values : sequence of float
+            Of this build, and of the earlier one.
+        shown : callable
+            Returns a value with its unit.
+        """
+        if len(values) == 2:
+            now, before = values
+            ratio = f"{now / before:.2f} x" if before else "the same" if now == before else "more"
+            self._compared.append((name, shown(before), shown(now), ratio))
+            say(f"  {name}: {shown(before)} before, {shown(now)} now, {ratio}")
+
+    def table(self, title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+        """Add a table of its own."""
+        self._tables.append(f"### {title}\n\n{_markdown(head, rows)}")
+
+    def text(self) -> str:
+        """Return the page."""
+        parts = [f"### Targets\n\n{_markdown(('what', 'target', 'measured', ''), self._targets)}"]
+        if self._compared:
+            head = ("what", self._earlier, "now", "now / before")
+            parts.append(f"### Side by side\n\n{_markdown(head, self._compared)}")
+        return "\n\n".join([*parts, *self._tables])
+
+
+def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))

@@ -161,7 +161,11 @@ class Deployed:
     @property
     def deploy_command(self) -> str:
         """The command that deploys the template to this stack."""
-        return "make start" if self.endpoint else f"sam build && sam deploy --stack-name {self.name}"
+        return (
+            "make start"
+            if self.endpoint
+            else f".venv/bin/sam build && .venv/bin/sam deploy --stack-name {self.name}"
+        )
 
     def physical_id(self, logical_id: str) -> str:
         """Return the name or ARN under which AWS knows a resource of the template; empty if there is none."""

@@ -19,6 +19,7 @@ from cancellation.telemetry import logger, metrics
 
 # One refresh runs at a time. Whoever meets another's looks into the secret now and then, and asks again.
 POLL_S = 1.0
+MAX_POLL_S = 5.0
 # A refresh takes up to 15 s, its function's timeout. Whoever is turned away because another one is running
 # asks again in a loop of its own.
 REFRESH_CONFIG = Config(
@@ -152,7 +153,9 @@ class Tokens:
                         problem, ask_at = exc, time.monotonic() + wait_s
                 if deadline.left() < 2 * POLL_S:
                     raise problem
-                time.sleep(POLL_S * random.uniform(0.5, 1.5))
+                # While nobody may ask, only the schedule can store a token: a look now and then will do.
+                until_asking_s = min(ask_at - time.monotonic(), MAX_POLL_S, deadline.left() - POLL_S)
+                time.sleep(max(POLL_S * random.uniform(0.5, 1.5), until_asking_s))
         finally:
             self._renewing.release()
 

@@ -30,7 +30,7 @@ def queue(stack: Deployed) -> Findings:
         yield problem(
             f"{waiting}; the oldest has been waiting for {duration(age_s)}",
             "Nothing is lost. Fix the problems above; if there are none, read why orders are deferred: "
-            f"sam logs --stack-name {stack.name} --name QueueFunction --filter deferred",
+            f".venv/bin/sam logs --stack-name {stack.name} --name QueueFunction --filter deferred",
         )
     else:
         yield ok(f"{waiting}; the oldest has been waiting for {duration(age_s)}")

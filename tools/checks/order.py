@@ -110,7 +110,7 @@ class OrderCheck:
         else:
             yield problem(
                 f"the answer is {answer.status_code} {result.get('error')}: {result.get('message')}",
-                f"See its log: sam logs --stack-name {stack.name} --name WebhookFunction",
+                f"See its log: .venv/bin/sam logs --stack-name {stack.name} --name WebhookFunction",
             )
 
     def _not_tried(self) -> Finding:
@@ -131,7 +131,8 @@ def result_of_message(stack: Deployed, message_id: str) -> Finding:
         time.sleep(POLL_S)
     return problem(
         f"message {message_id} has no result after {RESULT_WITHIN_S} s; it may be waiting behind others",
-        f"Look later: sam logs --stack-name {stack.name} --name QueueFunction --filter '\"{message_id}\"'",
+        f"Look later: .venv/bin/sam logs --stack-name {stack.name} --name QueueFunction "
+        f"--filter '\"{message_id}\"'",
     )
 
 

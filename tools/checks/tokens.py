@@ -67,7 +67,7 @@ def token_refresh(stack: Deployed) -> Findings:
         reason = result.get("errorMessage") or result.get("message") or "the function stored no new token"
         yield problem(
             f"it failed: {reason}",
-            f"Its log says more: sam logs --stack-name {stack.name} --name TokenRefreshFunction",
+            f"Its log says more: .venv/bin/sam logs --stack-name {stack.name} --name TokenRefreshFunction",
         )
     else:
         yield ok("a new token is stored")

@@ -283,7 +283,9 @@ def read_timestamp(value: object) -> str | None:
         moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):  # not a timestamp, or one that no calendar has in UTC
         return None
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if moment.year >= 1970 else None
+    if moment.year < 1970:
+        return None
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 ORDER_FIELDS: dict[str, Callable[[Any], Any]] = {

@@ -131,13 +131,15 @@ def redact(text: str, secrets: tuple[str, ...]) -> str:
     repeat a token cut short, in capitals, or inside a sentence.
     """
     pieces = _pieces(secrets)
+    if "%" not in text and not any(piece in pieces for piece in _cut(_fold(text))):
+        return text  # nearly always, so this has to be quick
     hidden = [False] * len(text)
     for characters in (".", "%([0-9A-Fa-f]{2})|."):  # as it is, and URL-decoded
         # Each character with the place where it stands: "%2B" is one character in three places.
         found = list(re.finditer(characters, text, re.DOTALL))
         folded = _fold("".join(chr(int(char[1], 16)) if char.lastindex else char[0] for char in found))
-        for start in range(len(folded) - PIECE_CHARS + 1):
-            if folded[start : start + PIECE_CHARS] in pieces:
+        for start, piece in enumerate(_cut(folded)):
+            if piece in pieces:
                 first, end = found[start].start(), found[start + PIECE_CHARS - 1].end()
                 hidden[first:end] = [True] * (end - first)
     return "".join(
@@ -152,11 +154,13 @@ PIECE_CHARS = 8  # shorter pieces are in ordinary words too
 @lru_cache(maxsize=4)
 def _pieces(secrets: tuple[str, ...]) -> frozenset[str]:
     return frozenset(
-        folded[start : start + PIECE_CHARS]
-        for secret in secrets
-        for folded in map(_fold, _encodings(secret))
-        for start in range(len(folded) - PIECE_CHARS + 1)
+        piece for secret in secrets for encoded in _encodings(secret) for piece in _cut(_fold(encoded))
     )
+
+
+def _cut(text: str) -> Iterator[str]:
+    """Yield every piece of a text, one for each character at which a piece can start."""
+    return (text[start : start + PIECE_CHARS] for start in range(len(text) - PIECE_CHARS + 1))
 
 
 def _encodings(secret: str) -> Iterator[str]:
@@ -171,4 +175,6 @@ def _encodings(secret: str) -> Iterator[str]:
 
 def _fold(text: str) -> str:
     """Return `text` in lower case, with as many characters as before."""
+    if text.isascii():
+        return text.lower()
     return "".join(char.lower()[:1] or char for char in text)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
+from aws_xray_sdk.core.models.subsegment import Subsegment
 
 from cancellation.order import Outcome
 from cancellation.telemetry import count_internal_error, logger, metrics, tracer
@@ -79,17 +80,18 @@ def _count(outcome: Outcome, name: str) -> None:
 def _trace(outcome: Outcome, name: str) -> None:
     """Write the order's subsegment: only now its outcome is decided, and X-Ray knows only this thread."""
     recorder: Any = tracer.provider
-    segment = recorder.begin_subsegment("cancel_order")
-    segment.start_time = outcome.started_at
+    order = recorder.begin_subsegment("cancel_order")
+    order.start_time = outcome.started_at
     if outcome.order:
-        segment.put_annotation("order_id", outcome.order.order_id)
-    segment.put_annotation("outcome", name)
-    for answer in outcome.attempts:
-        call = recorder.begin_subsegment(answer.host, namespace="remote")
+        order.put_annotation("order_id", outcome.order.order_id)
+    order.put_annotation("outcome", name)
+    for answer in outcome.attempts:  # added here, they are sent with the order, not one by one
+        call = Subsegment(answer.host, "remote", order.parent_segment)
+        order.add_subsegment(call)
         call.start_time = answer.started_at
         call.put_http_meta("method", answer.method)
         call.put_http_meta("url", f"{answer.host}/orders")
         if answer.status is not None:
             call.put_http_meta("status", answer.status)
-        recorder.end_subsegment(answer.started_at + answer.duration_s)
+        call.close(answer.started_at + answer.duration_s)
     recorder.end_subsegment(outcome.started_at + outcome.duration_s)

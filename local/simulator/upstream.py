@@ -64,7 +64,7 @@ class Upstream:
             raise ValueError(f"status is one of {list(LIFECYCLE)}")
         key, now = str(order_id), timestamp(time.time())
         self.orders[key] = {
-            "id": int(key) if key.isdecimal() else key,
+            "id": int(key) if key.isdecimal() and str(int(key)) == key else key,
             "venue_id": venue_id or self.settings.venue_id,
             "type": "CALL_CENTER_ORDER",
             "integration": "call_center_new",

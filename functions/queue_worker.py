@@ -40,7 +40,6 @@ clopos = Clopos(
     os.environ["CLOPOS_BASE_URL"],
     max_attempts=MAX_ATTEMPTS,
     retry_answers=False,
-    connections=THREADS,
     pacer=Pacer(workers=WORKERS, reserve=int(os.environ["API_RESERVE"])),
     outage=outage,
 )

@@ -46,8 +46,6 @@ class Clopos:
         Attempts for each call, if the deadline leaves time for them.
     retry_answers : bool
         Whether an answer (429, 5xx) or a timeout is worth another attempt, or only a broken connection.
-    connections : int
-        Calls that are made at the same time.
     pacer : Pacer, optional
         Gives each attempt its turn within the quota, and learns from each answer.
     outage : Outage, optional
@@ -60,7 +58,6 @@ class Clopos:
         *,
         max_attempts: int,
         retry_answers: bool = True,
-        connections: int = 1,
         pacer: Pacer | None = None,
         outage: Outage | None = None,
     ) -> None:
@@ -69,7 +66,7 @@ class Clopos:
         self._retry_answers = retry_answers
         self._pacer = pacer
         self._outage = outage
-        self._transport = Transport(connections)
+        self._transport = Transport()
 
     def cancel(self, order: Order, token: str, deadline: Deadline, attempts: list[Answer]) -> dict[str, Any]:
         """Set an order's status to `IGNORE` (`PUT /orders/{id}`), and check the order if Clopos refuses.
@@ -105,11 +102,16 @@ class Clopos:
             headers["x-venue"] = str(order.venue_id)
         path = f"/orders/{order.order_id}"
         try:
-            answer = self._call("PUT", path, headers, {"status": "IGNORE"}, deadline, attempts)
-            return read_cancellation(answer, order, token)
-        except Refused as refusal:
-            answer = self._call("GET", path + CHECK_QUERY, headers, None, deadline, attempts)
-            return read_check(answer, order, token, refusal)
+            try:
+                answer = self._call("PUT", path, headers, {"status": "IGNORE"}, deadline, attempts)
+                return read_cancellation(answer, order, token)
+            except Refused as refusal:
+                answer = self._call("GET", path + CHECK_QUERY, headers, None, deadline, attempts)
+                return read_check(answer, order, token, refusal)
+        except CancelError as exc:
+            if exc.code == "clopos_bad_response":
+                self._transport.disconnect()  # it may have been the answer to an earlier request
+            raise
 
     def accepts(self, token: str, deadline: Deadline) -> bool:
         """Return False if Clopos rejects a token (`GET /orders/{id}` of an order that does not exist)."""

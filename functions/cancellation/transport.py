@@ -6,6 +6,7 @@ answer (1xx) for the final one.
 """
 
 import io
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -71,22 +72,26 @@ class Answer:
         return read_rate_limit(self.status, self.headers)
 
 
+class _OfThread(threading.local):
+    """What each thread has for itself: this is initialized in every thread that uses it."""
+
+    def __init__(self) -> None:
+        self.session = requests.Session()
+        self.session.trust_env = False  # no proxy variable or .netrc may redirect a call with our token
+        self.session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        for prefix in ("https://", "http://"):
+            self.session.mount(prefix, _Adapter(pool_connections=1, pool_maxsize=1))
+
+
 class Transport:
-    """A `requests` session for exchanges that end in time.
+    """Exchanges that end in time. Each thread has a `requests` session, and so a connection, of its own."""
 
-    Parameters
-    ----------
-    connections : int
-        Exchanges that run at the same time.
-    """
+    def __init__(self) -> None:
+        self._of_thread = _OfThread()
 
-    def __init__(self, connections: int) -> None:
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxy variable or .netrc may redirect a call with our token
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = _Adapter(pool_connections=1, pool_maxsize=connections)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+    def disconnect(self) -> None:
+        """End this thread's connection: what comes next on it may be the answer to an earlier request."""
+        self._of_thread.session.close()
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: object, deadline: Deadline
@@ -99,7 +104,7 @@ class Transport:
         answer_headers: Mapping[str, str] = {}
         timeout = Timeout(total=max(deadline.left(), 0.001), connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
         try:
-            with self._session.request(
+            with self._of_thread.session.request(
                 method,
                 url,
                 json=body,

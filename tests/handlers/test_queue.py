@@ -144,7 +144,8 @@ def test_a_batch_that_runs_out_of_time_hands_its_unfinished_messages_back(clopos
     batch = run_batch(*({"order_id": n} for n in range(1, 11)), remaining_s=14)
     assert batch.fates == ["queued"] * 10
     assert set(batch.hidden_s) == set(range(10))
-    assert {line["result"]["error"] for line in output.orders()} == {"clopos_timeout"}
+    # Those whose turn did not come wait for it on the queue.
+    assert {line["result"]["error"] for line in output.orders()} <= {"clopos_timeout", "rate_limited"}
     assert max(line["duration_ms"] for line in output.orders()) < 10_000
 
 

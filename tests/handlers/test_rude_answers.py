@@ -107,6 +107,17 @@ def test_bytes_that_come_after_the_next_request_was_sent_are_not_its_answer(clop
     assert call_api(109).body["error"] == "order_not_cancellable"
 
 
+def test_an_answer_that_is_one_order_late_is_not_the_next_but_ones_either(clopos, call_api):
+    """Order 109 reads what is left of 108's exchange; then 110 must not read 109's answer, a 404 without an id."""
+    clopos.add_order(110)
+    unknown = {"success": False, "error": "not_found", "message": "Order not found"}
+    clopos.fail(108, "late_surplus")
+    clopos.fail(109, Fault(404, unknown, delay=0.6))
+    assert call_api(108).status == 200
+    assert call_api(109).body["error"] == "clopos_bad_response"
+    assert call_api(110).status == 200
+
+
 @pytest.mark.parametrize("status", [400, 409, 503])
 def test_bytes_after_a_refusal_are_not_the_answer_to_what_follows_it(clopos, call_api, status):
     """They claim that this very order is cancelled, and come before the real answer to the second call."""

@@ -8,6 +8,7 @@ import heapq
 import itertools
 import math
 import random
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import GenericAlias, SimpleNamespace
@@ -163,6 +164,7 @@ class Scheduler:
             "threading": SimpleNamespace(
                 Lock=self.Lock,
                 Condition=self.Condition,
+                local=threading.local,  # only the transport keeps something in it, which is not run here
                 Thread=lambda target, daemon: SimpleNamespace(start=lambda: self.start(target)),
             ),
             "concurrent.futures": SimpleNamespace(

@@ -175,11 +175,11 @@ class Stack:
         answer, clopos = code["cancellation.transport"].Answer, self.clopos
 
         class Transport:
-            def __init__(self, connections: int) -> None:
-                pass
-
             def send(self, *args: Any) -> Any:
                 return clopos.send(answer, *args)
+
+            def disconnect(self) -> None:
+                pass
 
         code.replace("cancellation.transport", Transport=Transport)
         return code

@@ -141,7 +141,7 @@ def test_the_log_line_names_the_webhook_and_the_trace_that_a_message_came_by(run
 def test_a_batch_that_runs_out_of_time_hands_its_unfinished_messages_back(clopos, run_batch, output):
     clopos.add_orders(range(1, 10))
     clopos.fail_all(Fault(delay=30))
-    batch = run_batch(*({"order_id": n} for n in range(1, 11)), remaining_s=14)
+    batch = run_batch(*({"order_id": n} for n in range(1, 11)), remaining_s=16)
     assert batch.fates == ["queued"] * 10
     assert set(batch.hidden_s) == set(range(10))
     # Those whose turn did not come wait for it on the queue.

@@ -35,7 +35,7 @@ def test_a_webhook_is_put_on_the_queue(start, stack, references):
     assert result.payload["statusCode"] == 202
     [message] = receive(stack.client("sqs"), references["QUEUE_URL"])
     assert json.loads(result.payload["body"])["data"]["message_id"] == message["messageId"]
-    assert json.loads(message["body"]) == {"order_id": "108", "venue_id": 1}
+    assert json.loads(message["body"]) == {"order_id": 108, "venue_id": 1}
 
 
 def test_the_schedule_stores_a_token_that_clopos_accepts(start, clopos, stack, references, secrets):

@@ -29,8 +29,10 @@ _root = logging.getLogger()
 _root.handlers = list(logger.handlers)
 logging.getLogger(logger.name).propagate = False  # its own handler has written the line already
 _root.setLevel(logging.WARNING)
-for _library in ("botocore", "boto3", "urllib3"):
+for _library in ("botocore", "boto3"):
     logging.getLogger(_library).setLevel(logging.WARNING)
+# Its warnings quote headers, in which Clopos may repeat a token.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 logging.captureWarnings(True)
 
 

@@ -56,6 +56,14 @@ def test_a_token_in_an_orders_status_goes_nowhere(clopos, call_api, run_batch, t
     assert run_batch({"order_id": 108}).fates == ["dead"]
 
 
+def test_a_token_in_a_malformed_header_goes_nowhere(clopos, call_api, run_batch, token):
+    # urllib3 quotes what comes after a name with a space.
+    broken = Fault(status=503, headers={"X Token": token, "Connection": "close"}, delivery="until_close")
+    clopos.fail(108, broken, repeat=None)
+    assert call_api(108).status == 503
+    assert run_batch({"order_id": 108}).fates == ["queued"]
+
+
 @pytest.mark.parametrize("library", ["botocore", "urllib3", "requests", "boto3"])
 def test_a_library_cannot_be_made_to_log_what_it_sends(call_api, function, library):
     function("api")

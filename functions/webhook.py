@@ -10,7 +10,7 @@ from cancellation.aws import AWS_ERRORS, call, client
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError, NotACancellation, internal_error
 from cancellation.http_api import header_values, respond
-from cancellation.messages import Order, parse_message, read_types
+from cancellation.messages import Order, parse_webhook, read_types
 from cancellation.settling import order_message, text_attribute
 from cancellation.telemetry import count_internal_error, logger, metrics, tracer
 from cancellation.webhook_secrets import WebhookSecrets, signature_headers
@@ -75,7 +75,7 @@ def accept(event: dict[str, Any], deadline: Deadline, keys: dict[str, Any]) -> s
     media_type = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise CancelError("invalid_request", "Content-Type: must be application/json")
-    order = parse_message(body, CANCELLATION_TYPES)
+    order = parse_webhook(body, CANCELLATION_TYPES)
     webhook_id = signature_headers(headers)["webhook-id"]
     message_id = put_on_queue(order, webhook_id, keys["gateway_request_id"], deadline)
     logger.info(

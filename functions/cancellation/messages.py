@@ -72,7 +72,7 @@ def read_types(names: str) -> frozenset[str]:
 
 
 def parse_message(body: str, cancellation_types: Collection[str]) -> Order:
-    """Read a queue message or a webhook's body, wrapped or not.
+    """Read a queue message, wrapped or not.
 
     Parameters
     ----------
@@ -96,6 +96,24 @@ def parse_message(body: str, cancellation_types: Collection[str]) -> Order:
     return Order(str(message["order_id"]), message.get("venue_id"))
 
 
+def parse_webhook(body: str, cancellation_types: Collection[str]) -> Order:
+    """Read the body of a webhook.
+
+    Its `type` counts wherever the order is: senders may send all their events here, and in any shape.
+
+    Raises
+    ------
+    NotACancellation
+        If it is of another type.
+    CancelError
+        `invalid_request`, with what the sender has to change.
+    """
+    payload = load_json(body, NOT_JSON)
+    if isinstance(payload, dict) and "type" in payload:
+        _check_type(payload["type"], cancellation_types)
+    return parse_message(body, cancellation_types)
+
+
 def _find_order(message: Any, cancellation_types: Collection[str], depth: int) -> dict[str, Any] | None:
     """Return the object that names an order, from as far inside as `depth` wrappers."""
     if isinstance(message, str):
@@ -106,14 +124,17 @@ def _find_order(message: Any, cancellation_types: Collection[str], depth: int) -
     if not isinstance(message, dict):
         return None
     if "type" in message and isinstance(message.get("data"), dict | str):
-        type_ = message["type"]
-        if not isinstance(type_, str) or type_ not in cancellation_types:
-            raise NotACancellation(printable(str(type_)))
+        _check_type(message["type"], cancellation_types)
     if "order_id" in message:
         return message
     wrapped = (message[key] for key in WRAPPER_KEYS if key in message and depth)
     found = (_find_order(inner, cancellation_types, depth - 1) for inner in wrapped)
     return next((order for order in found if order), None)
+
+
+def _check_type(type_: Any, cancellation_types: Collection[str]) -> None:
+    if not isinstance(type_, str) or type_ not in cancellation_types:
+        raise NotACancellation(printable(str(type_)))
 
 
 def load_json(text: str, otherwise: str) -> Any:

@@ -143,6 +143,22 @@ def test_a_webhook_of_another_type_is_ignored_visibly(call_webhook, on_queue, ou
     assert output.metrics() == {"WebhooksIgnored": [1]}
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"type": "order.created", "order_id": 132},
+        {"type": "order.created", "detail": {"order_id": 132}},
+        {"type": "order.created", "Message": '{"order_id": 132}'},
+        {"type": "order.created", "data": [{"order_id": 132}], "order_id": 132},
+        {"type": "order.created"},
+    ],
+)
+def test_a_webhook_of_another_type_is_ignored_in_any_shape(call_webhook, on_queue, body):
+    answer = call_webhook(body)
+    assert (answer.status, answer.body["data"]) == (200, {"message_id": None, "ignored": "order.created"})
+    assert on_queue.counts() == (0, 0)
+
+
 def test_the_types_are_those_that_the_stack_was_given(call_webhook, environment):
     environment("CANCELLATION_TYPES", "order.created, order.gone")
     types = ["order.created", "order.gone", "order.cancelled"]

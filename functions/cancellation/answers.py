@@ -148,8 +148,9 @@ def error_of(
     said = {key: content[key] for key in ("error", "message") if isinstance(content.get(key), str)}
     words = {} if content.get("success") is True else WORDS.get(status, {})
     meaning = _meaning_of_words(said, words, order.order_id if order else "")
-    explained = meaning is not None or status != 200
-    if meaning is None and status == 200 and content.get("success") is False:
+    # A refusal without a reason: as a 200, or as the page of a proxy in place of what Clopos said.
+    explained = meaning is not None or (status != 200 and bool(content))
+    if not explained and (STATUSES.get(status) == "refused" or content.get("success") is False):
         meaning = "refused"
     if meaning is None and (content or status in PLAIN_STATUSES):
         meaning = STATUSES.get(status)
@@ -157,7 +158,7 @@ def error_of(
     if meaning == "token_refused":
         return _error("clopos_access_denied", answer, said, TokenRefused)
     if meaning == "refused":
-        # An unexplained 200 is an undocumented answer until the check of the order says more.
+        # Without a reason it is an undocumented answer until the check of the order says more.
         refused = _error(
             "order_not_cancellable" if explained else "clopos_bad_response", answer, said, Refused
         )

@@ -150,7 +150,20 @@ def test_a_strict_clopos_refuses_the_second_put_of_a_lost_answer(clopos, call_ap
     assert output.orders()[0]["attempts"] == 3
 
 
-def test_the_look_is_the_documented_call(clopos, call_api, token):
+@pytest.mark.parametrize("status", [400, 409, 422])
+@pytest.mark.parametrize("body", ["", "<html><body>Bad request</body></html>"], ids=["empty", "HTML"])
+def test_a_refusal_without_a_reason_is_checked_too(clopos, call_api, run_batch, status, body):
+    clopos.fail(108, Fault(status, body, processed=True), Fault(status, body))
+    assert call_api(108).status == 200
+    clopos.add_order(109)
+    clopos.fail(109, Fault(status, body))
+    assert run_batch({"order_id": 109}).fates == ["queued"]  # pending: another time it may be cancelled
+    clopos.add_order(110, status="RECEIVED")
+    clopos.fail(110, Fault(status, body))
+    assert call_api(110).body["error"] == "order_not_cancellable"
+
+
+def test_the_check_is_the_documented_call(clopos, call_api, token):
     clopos.add_order(7, venue_id=31, status="RECEIVED")
     call_api(7, headers={"x-venue": "31"})
     [call] = clopos.calls(7, method="GET")

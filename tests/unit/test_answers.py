@@ -225,12 +225,12 @@ def refuses(error=None, message=None):
         (answer(503, {"success": True, "data": DATA}), "clopos_unavailable"),
         (answer(504, HTML), "clopos_timeout"),
         (answer(599, ""), "clopos_unavailable"),
-        # A page of a proxy must not blame the order.
-        (answer(400, HTML), "clopos_bad_response"),
-        (answer(400, ""), "clopos_bad_response"),
+        # A page of a proxy must not blame the order: only the check tells.
+        (answer(400, HTML), REFUSED),
+        (answer(400, ""), REFUSED),
         (answer(404, HTML), "clopos_bad_response"),
         (answer(404, ""), "clopos_bad_response"),
-        (answer(409, "[]"), "clopos_bad_response"),
+        (answer(409, "[]"), REFUSED),
         # Undocumented.
         (answer(204, ""), "clopos_bad_response"),
         (answer(301, ""), "clopos_bad_response"),
@@ -265,7 +265,7 @@ def refuses(error=None, message=None):
         (answer(200, refuses("Invalid integrator_id")), "clopos_access_denied"),
         # The body could not be decoded, or is too large.
         (answer(200, None), "clopos_bad_response"),
-        (answer(400, None), "clopos_bad_response"),
+        (answer(400, None), REFUSED),
         (answer(503, None), "clopos_unavailable"),
     ],
 )

@@ -13,6 +13,7 @@ from local.aws import REGION, ROOT_USER
 
 HERE = Path(__file__).parent
 RUNTIME = HERE / "runtime.py"
+COLD = HERE / "cold.py"
 FLOOR = HERE / "floor.py"
 
 

@@ -45,12 +45,6 @@ def cancel(api_handler: Handler) -> None:
         raise RuntimeError(answer["body"])
 
 
-def cold() -> Json:
-    """Import the API's handler and cancel an order."""
-    cancel(handler("api"))
-    return {}
-
-
 def memory(calls: str) -> Json:
     """Import the API's handler and cancel an order many times.
 
@@ -218,7 +212,6 @@ def report(result: Json | None) -> None:
 
 
 COMMANDS: dict[str, Callable[..., Json | None]] = {
-    "cold": cold,
     "memory": memory,
     "warm": warm,
     "batch": batch,

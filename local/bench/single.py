@@ -11,9 +11,11 @@ from typing import Any
 
 from local.bench.builds import Build
 from local.bench.machine import UNLIMITED, Machine
-from local.bench.processes import FLOOR, RUNTIME, Run
+from local.bench.processes import COLD, FLOOR, RUNTIME, Run
+from local.paths import ROOT
 from tools.progress import Progress
 
+EVENT = ROOT / "events" / "api.json"
 COLD_ROUNDS = 15
 WARM_ROUNDS = 3
 WARM_CALLS = 500  # in each round
@@ -64,9 +66,9 @@ def cold_starts(
     """Measure cold starts of the builds, of `plain` and of the `floor`, one after the other in each round."""
     machine.reset(**UNLIMITED)
     kinds: dict[str, tuple[Any, ...]] = {
-        **{build.name: (build.artifact, RUNTIME, "cold") for build in builds},
+        **{build.name: (build.artifact, COLD, EVENT) for build in builds},
         "floor": (libraries, FLOOR),
-        "plain": (plain, RUNTIME, "cold"),
+        "plain": (plain, COLD, EVENT),
     }
     runs: dict[str, list[Run]] = {kind: [] for kind in kinds}
     progress = Progress()

@@ -19,14 +19,15 @@ from cancellation.tokens import Tokens
 DEADLINE_S = 25
 # For publishing the outcome and writing the log.
 MARGIN_S = 3
-MAX_ATTEMPTS = 11  # more than fit: the deadline ends them
+MAX_ATTEMPTS = 11  # more than there is time for: the deadline ends the retries
 
 tokens = Tokens(os.environ["TOKEN_SECRET_ARN"], os.environ["TOKEN_REFRESH_FUNCTION"])
 clopos = Clopos(os.environ["CLOPOS_BASE_URL"], max_attempts=MAX_ATTEMPTS)
 events = OutcomeEvents(os.environ["EVENT_BUS_NAME"], os.environ["POWERTOOLS_SERVICE_NAME"])
 
 
-# Neither Event Handler nor data classes: one route comes here, and they would take 30 ms of a cold start.
+# Powertools' Event Handler and data classes are not used: this is a single route, and importing them would
+# add 30 ms to every cold start.
 @logger.inject_lambda_context
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics(capture_cold_start_metric=True)

@@ -1,4 +1,7 @@
-"""The queue: cancel the orders of a batch of messages side by side, and settle each message."""
+"""Queue worker: cancel the orders of a batch of messages concurrently, and settle each message.
+
+To settle a message is to decide how it ends: it is deleted, deferred or moved to the dead-letter queue.
+"""
 
 import math
 import os
@@ -25,12 +28,12 @@ from cancellation.telemetry import logger, metrics, tracer
 from cancellation.tokens import Tokens
 
 WORKERS = int(os.environ["QUEUE_WORKERS"])
-# Clopos answers in about 300 ms and allows five calls a second: two workers of five threads reach that with
-# ease, and a batch of ten is done in two rounds.
+# Clopos answers in about 300 ms and allows five calls a second. Two workers with five threads each reach that
+# easily, and a batch of ten takes two rounds.
 THREADS = 5
-# For settling a batch: publishing, the dead-letter queue and handing back take a call each, of 5 s at most.
+# Time to settle a batch: publishing events, dead-lettering and deferring each take one call of at most 5 s.
 MARGIN_S = 12
-# A kept-alive connection that Clopos closed meanwhile; everything else is the queue's to retry.
+# The second attempt is for a kept-alive connection that Clopos has closed. The queue does all other retries.
 MAX_ATTEMPTS = 2
 CANCELLATION_TYPES = read_types(os.environ["CANCELLATION_TYPES"])
 
@@ -55,7 +58,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Process one batch and return which of its messages stay on the queue."""
     records = event.get("Records")
     if not records or any(record.get("eventSource") != "aws:sqs" for record in records):
-        raise ValueError("not a batch of messages from SQS")
+        raise ValueError("the event is not a batch of SQS messages")
     messages = [Message.of(record) for record in records]
     deadline = Deadline.of(context, margin_s=MARGIN_S)
 
@@ -75,9 +78,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def settle(messages: list[Message], outcomes: list[Outcome], deadline: Deadline) -> list[Message]:
-    """Publish, dead-letter and report what became of each message; hide and return those that stay.
+    """Publish, dead-letter and report the outcome of each message; defer and return those that stay.
 
-    Nothing here raises: a message that was copied to the dead-letter queue must leave this one.
+    This must not raise: a message that was copied to the dead-letter queue has to leave this one.
     """
     names = [outcome.name(unsettled="deferred") for outcome in outcomes]
     published = publish(messages, outcomes, names, deadline)
@@ -95,7 +98,7 @@ def settle(messages: list[Message], outcomes: list[Outcome], deadline: Deadline)
             kept[message.receipt_handle] = message, delay_s(message, outcome)
         try:
             report_message(message, outcome, name)
-        except Exception as exc:  # noqa: BLE001 - a bug in a report must not bring a message back
+        except Exception as exc:  # noqa: BLE001 - a bug in a report must not return a message to the queue
             logger.error("outcome not reported", error=type(exc).__name__, message_id=message.message_id)
     if kept:
         settling.defer({handle: delay for handle, (_, delay) in kept.items()}, deadline)
@@ -105,7 +108,7 @@ def settle(messages: list[Message], outcomes: list[Outcome], deadline: Deadline)
 def publish(
     messages: list[Message], outcomes: list[Outcome], names: list[str], deadline: Deadline
 ) -> list[bool]:
-    """Publish the settled outcomes, and return for each message whether nothing of it is unpublished."""
+    """Publish the settled outcomes; return for each message whether no event of it is unpublished."""
     details = {
         number: outcome_detail(
             outcome,
@@ -118,19 +121,19 @@ def publish(
         for number, (message, outcome, name) in enumerate(zip(messages, outcomes, names, strict=True))
         if outcome.is_settled
     }
-    taken = dict(zip(details, events.publish(list(details.values()), deadline), strict=True))
-    return [taken.get(number, True) for number in range(len(messages))]
+    accepted = dict(zip(details, events.publish(list(details.values()), deadline), strict=True))
+    return [accepted.get(number, True) for number in range(len(messages))]
 
 
 def delay_s(message: Message, outcome: Outcome) -> int:
-    """Return the seconds for which a message that stays on the queue is hidden."""
+    """Return for how many seconds to hide a message that stays on the queue."""
     if outage.is_on and outcome.error and outcome.error.code in OUTAGE_ERRORS:
         return round(random.uniform(*OUTAGE_DELAY_S))
     return backoff_s(message.receive_count, outcome.error.retry_after_s if outcome.error else None)
 
 
 def report_message(message: Message, outcome: Outcome, name: str) -> None:
-    """Report one message, with what ties it to the webhook that it came by and to its trace."""
+    """Report one message, with the ids of the webhook that it came from and of its trace."""
     report(
         outcome,
         name,

@@ -18,12 +18,13 @@ from cancellation.telemetry import logger, metrics, tracer
 from cancellation.tokens import fingerprint, parse_token
 
 MARGIN_S = 2  # for storing the token and writing the log
-# Two: while Clopos's /auth fails, nobody gets more than two calls of it in `HOLD_S` seconds out of us.
+# After a failure, requests get the same error for a while. So a failing /auth is called at most
+# `MAX_ATTEMPTS` times in `MIN_ERROR_CACHE_S` seconds.
 MAX_ATTEMPTS = 2
-HOLD_S = 10
-MAX_HOLD_S = 900  # whatever Clopos asks for; the schedule asks again anyway
-# Secrets Manager keeps about a hundred versions of a secret and removes none that is younger than a day. The
-# schedule alone, each 20 minutes, makes 72 a day: workers who cannot use a token must not add to that.
+MIN_ERROR_CACHE_S = 10
+MAX_ERROR_CACHE_S = 900  # even if Clopos asks for more; the schedule does not wait anyway
+# Secrets Manager keeps about a hundred versions of a secret and removes none that is less than a day old. The
+# schedule alone creates 72 a day, one every 20 minutes: workers whose token is rejected must not add many.
 MIN_INTERVAL_S = 20 * 60
 
 _TEXT = {"type": "string", "minLength": 1}
@@ -46,16 +47,16 @@ class NoCredentials(CancelError):
 
 
 class Recent:
-    """What happened lately, for those who ask again at once: one environment serves them all."""
+    """The last refresh; the next ones need it. With a concurrency of 1, one environment runs them all."""
 
     error: CancelError | None = None  # why the last refresh failed
     error_until = -math.inf  # Unix seconds
-    credentials: dict[str, str] | None = None  # with which it failed
+    credentials: dict[str, str] | None = None  # that it failed with
     stored_at = -math.inf  # Unix seconds
 
     def remember_error(self, error: CancelError) -> None:
-        """Answer with this error for as long as Clopos asked for, a few seconds at least."""
-        error.retry_after_s = min(max(HOLD_S, error.retry_after_s or 0), MAX_HOLD_S)
+        """Return this error to workers for as long as Clopos asked, and for a few seconds at least."""
+        error.retry_after_s = min(max(MIN_ERROR_CACHE_S, error.retry_after_s or 0), MAX_ERROR_CACHE_S)
         self.error, self.error_until = error, time.time() + error.retry_after_s
 
 
@@ -71,14 +72,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Parameters
     ----------
     event : dict
-        From a worker: `refused`, the fingerprint of the token that it cannot use, and `has_worked`, whether
-        it could use it before. The schedule's event, or any other, always fetches a new token.
+        A worker sends `refused`, the fingerprint of the token that Clopos rejected, and `has_worked`, whether
+        Clopos accepted that token before. Any other event, such as the schedule's, always fetches a new
+        token.
 
     Returns
     -------
     dict
-        `{"success": true, "refreshed": ..., "expires_at": ...}`; with `accepted` if Clopos still takes the
-        worker's token. On failure, the error envelope and `retry_after_s`.
+        `{"success": true, "refreshed": ..., "expires_at": ...}`; with `accepted` if Clopos still accepts
+        the worker's token. On failure, the error envelope and `retry_after_s`.
 
     Raises
     ------
@@ -90,7 +92,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     try:
         has_worked = event.get("has_worked") is True
         answer = refresh_for_worker(refused, has_worked, deadline) if refused else refresh(deadline)
-    except NoCredentials as exc:  # before the operator's first step this is no failure
+    except NoCredentials as exc:  # expected until the operator has filled them in
         metrics.add_metric("TokenRefreshed", MetricUnit.Count, 0)
         logger.warning("token not refreshed", result=exc.envelope(context.aws_request_id))
         return exc.envelope(context.aws_request_id)
@@ -108,29 +110,30 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def refresh_for_worker(refused: str, has_worked: bool, deadline: Deadline) -> dict[str, Any]:
-    """Store a new token if it is of use to somebody whose token was rejected.
+    """Store a new token, if one is needed, for a worker whose token was rejected.
 
-    A token that Clopos keeps rejecting must not fill the secret with versions. So one that has never worked,
-    soon after it was stored, is only replaced if Clopos rejects it elsewhere as well and accepts the new one.
+    A token that Clopos keeps rejecting must not create a new secret version each time. So a token that was
+    stored recently and has never worked is only replaced if Clopos rejects it for another call too, and
+    accepts the new one.
     """
     value = read(token_secret, deadline)
     try:
         stored = parse_token(value)
-    except CancelError:  # it holds none: whatever comes is newer
+    except CancelError:  # no token is stored, so a new one is needed
         return refresh(deadline)
     if fingerprint(stored.value) != refused and not stored.expired():
-        return {"success": True, "refreshed": False}  # another worker's request came first
+        return {"success": True, "refreshed": False}  # replaced since, at another worker's request
     if recent.error and time.time() < recent.error_until and recent.credentials == read_credentials(deadline):
         recent.error.retry_after_s = recent.error_until - time.time()
         raise recent.error
-    is_suspect = not has_worked and time.time() - recent.stored_at < MIN_INTERVAL_S
-    if is_suspect and not stored.expired() and clopos.accepts(stored.value, deadline):
+    test_first = not has_worked and time.time() - recent.stored_at < MIN_INTERVAL_S
+    if test_first and not stored.expired() and clopos.accepts(stored.value, deadline):
         return {"success": True, "refreshed": False, "accepted": True}
-    return refresh(deadline, only_if_accepted=is_suspect)
+    return refresh(deadline, only_if_accepted=test_first)
 
 
 def refresh(deadline: Deadline, *, only_if_accepted: bool = False) -> dict[str, Any]:
-    """Fetch a new token and store it."""
+    """Fetch a new token and store it; with `only_if_accepted`, test it with a call to Clopos first."""
     credentials = read_credentials(deadline)
     try:
         token, expires_at = clopos.authenticate(credentials, deadline)
@@ -148,7 +151,7 @@ def refresh(deadline: Deadline, *, only_if_accepted: bool = False) -> dict[str, 
             SecretId=os.environ["TOKEN_SECRET_ARN"],
             SecretString=json.dumps({"token": token, "expires_at": expires_at}),
         )
-    except AWS_ERRORS as exc:  # not allowed, not reachable, or not in time
+    except AWS_ERRORS as exc:  # not allowed, not reachable, or too slow
         raise CancelError("token_unavailable", "the new token cannot be stored") from exc
     recent.stored_at = time.time()
     return {"success": True, "refreshed": True, "expires_at": expires_at}
@@ -163,7 +166,7 @@ def read_credentials(deadline: Deadline) -> dict[str, str]:
         credentials: dict[str, str] = json.loads(text)
         _check_credentials(credentials)
     except fastjsonschema.JsonSchemaValueException as exc:
-        # Never its message, which quotes values.
+        # Its own message is not used: it quotes values.
         missing = [
             name for name in CREDENTIALS if not (isinstance(credentials, dict) and credentials.get(name))
         ]
@@ -179,7 +182,7 @@ def read_credentials(deadline: Deadline) -> dict[str, str]:
 
 
 def read(secret: Secret, deadline: Deadline) -> str:
-    """Return what a secret holds now, empty if it holds nothing."""
+    """Return the current value of a secret, empty if it has none."""
     try:
         return secret.get(deadline, max_age_s=0) or ""
     except SecretUnreadable as exc:

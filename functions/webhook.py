@@ -1,4 +1,4 @@
-"""`POST /webhooks/cancellations`: check who sends it, put it on the queue, and answer at once."""
+"""`POST /webhooks/cancellations`: verify the signature, put the order on the queue, answer at once."""
 
 import os
 from typing import Any
@@ -45,7 +45,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         metrics.add_metric("WebhooksRefused", MetricUnit.Count, 1)
         logger.warning("webhook refused", error=exc.code, cause=exc.message, **keys)
         return respond(200, exc.envelope(request_id), exc)
-    except Exception as exc:  # noqa: BLE001 - a bug: the sender sends again, so nothing is lost
+    except Exception as exc:  # noqa: BLE001 - a bug; the sender retries, so nothing is lost
         metrics.add_metric("WebhooksRefused", MetricUnit.Count, 1)
         error = internal_error(exc)
         count_internal_error()
@@ -60,11 +60,11 @@ def accept(event: dict[str, Any], deadline: Deadline, keys: dict[str, Any]) -> s
     Raises
     ------
     NotACancellation
-        If it tells of something else.
+        If the payload is of another type.
     CancelError
         `unauthenticated`, `invalid_request` or `service_unavailable`.
     """
-    if "httpMethod" not in event:  # HTTP APIs, function URLs and a console's test event have other keys
+    if "httpMethod" not in event:  # not set by HTTP APIs, function URLs or the console's test events
         raise CancelError("invalid_request", "not an event of a REST API with Lambda proxy integration")
     names = {*(event.get("headers") or {}), *(event.get("multiValueHeaders") or {})}
     headers = {name: header_values(event, name)[-1] for name in map(str.lower, names)}
@@ -93,7 +93,8 @@ def accept(event: dict[str, Any], deadline: Deadline, keys: dict[str, Any]) -> s
 def put_on_queue(order: Order, webhook_id: str, correlation_id: str | None, deadline: Deadline) -> str:
     """Send the message that asks to cancel an order, and return its id.
 
-    It holds the order and the ids that join it to the webhook; the body may hold a customer's data.
+    It holds the order and the ids that link it to the webhook, and nothing else from the webhook's body,
+    which may contain customer data.
     """
     ids = {"WebhookId": webhook_id, "CorrelationId": correlation_id}
     trace = os.environ.get("_X_AMZN_TRACE_ID")
@@ -106,7 +107,7 @@ def put_on_queue(order: Order, webhook_id: str, correlation_id: str | None, dead
             MessageAttributes={name: text_attribute(value) for name, value in ids.items() if value},
             MessageSystemAttributes={"AWSTraceHeader": text_attribute(trace)} if trace else {},
         )
-    except AWS_ERRORS as exc:  # the sender has to send again, so nothing is lost
+    except AWS_ERRORS as exc:  # the sender retries, so nothing is lost
         raise CancelError(
             "service_unavailable", "the queue cannot be reached; send this webhook again"
         ) from exc

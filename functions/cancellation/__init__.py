@@ -2,6 +2,6 @@
 
 import gc
 
-# A cold start makes 70,000 objects and hardly any garbage. By default Python would search for some after each
-# 2,000 new objects, in vain; a single search through most of them takes 14 ms.
+# A cold start creates 70,000 objects and hardly any garbage. By default, Python runs its garbage collector
+# after every 2,000 new objects, and one run over most of them takes 14 ms.
 gc.set_threshold(100_000)

@@ -14,7 +14,7 @@ from cancellation.errors import PIECE_CHARS, CancelError, printable, redact
 from cancellation.messages import Order
 from cancellation.transport import Answer
 
-# What a status means if the words say nothing more. Any other below 500 is `clopos_bad_response`.
+# What a status means unless the text says more. Any other status below 500 is `clopos_bad_response`.
 STATUSES = {
     400: "refused",
     401: "token_refused",
@@ -26,11 +26,13 @@ STATUSES = {
     **dict.fromkeys(range(500, 600), "clopos_unavailable"),
     504: "clopos_timeout",
 }
-# These statuses say enough without JSON. The others blame the order, and a proxy's page must not do that.
+# These statuses are believed without a JSON body. The others blame the order, and the HTML page of a proxy
+# must not do that.
 PLAIN_STATUSES = frozenset({401, 403, 429, *range(500, 600)})
 
-# Clopos's sentences and identifiers, in lower case with spaces for underscores. Two vocabularies exist side
-# by side, so a meaning has both. Only the statuses below leave room for words.
+# The texts that Clopos sends as `error` or `message`, in lower case and with spaces for underscores. It uses
+# both sentences and identifiers for the same errors. Only for the statuses below does the text change the
+# meaning.
 CONFIGURATION = {
     "invalid integrator id": "clopos_access_denied",
     "integrator is in test mode. but brand is not in test mode": "clopos_access_denied",
@@ -42,7 +44,7 @@ CONFIGURATION = {
 WORDS: dict[int, dict[str, str]] = {
     400: CONFIGURATION,
     401: CONFIGURATION,
-    # A 200 says nothing by itself: `success` is what counts.
+    # A 200 alone means nothing: `success` decides.
     200: {
         **CONFIGURATION,
         "token expired": "token_refused",
@@ -69,17 +71,17 @@ EXPLANATIONS = {
 }
 
 
-MAX_WORDS_CHARS = 2000  # of a text by Clopos that anybody looks at
+MAX_WORDS_CHARS = 2000  # of a text by Clopos; the rest is ignored
 
 
 class TokenRefused(CancelError):
-    """Clopos rejects our token: `clopos_access_denied`, unless a new one helps."""
+    """Clopos rejects our token. If a new one does not help, the error is `clopos_access_denied`."""
 
 
 class Refused(CancelError):
-    """Clopos rejects the PUT. Only a check of the order tells whether it is cancelled already.
+    """Clopos rejects the PUT. Only a check of the order shows whether it is already cancelled.
 
-    `explained` is whether Clopos gave a reason that its documentation knows.
+    `explained` is whether Clopos gave a documented reason.
     """
 
     explained = True
@@ -112,13 +114,14 @@ def read_check(answer: Answer, order: Order, token: str, refusal: Refused) -> di
     Raises
     ------
     CancelError
-        `order_not_cancellable` if the order is not cancelled; else what keeps us from knowing.
+        `order_not_cancellable` if the order is not cancelled; else the reason why that is
+        not known.
     """
     content = read_json(answer)
     data = content.get("data")
     if not _is_success(answer, content) or not isinstance(data, dict):
         error = error_of(answer, content, (token,), order)
-        # A GET is never refused for the order's state, so this says nothing about it.
+        # A GET is never refused because of the order's state, so this error says nothing about that state.
         raise _error("clopos_bad_response", answer, {}, CancelError) if isinstance(error, Refused) else error
     status = data.get("status")
     if not same_id(data.get("id"), order) or not isinstance(status, str):
@@ -126,7 +129,8 @@ def read_check(answer: Answer, order: Order, token: str, refusal: Refused) -> di
     if status == "IGNORE":
         return read_order(data, (token,))
     if status == "PENDING" and not refusal.explained:
-        # A pending order can be cancelled. Clopos did not say why it was not, so it may be another time.
+        # A pending order can be cancelled. Clopos gave no reason for its refusal, so a later attempt may
+        # succeed.
         raise CancelError("clopos_bad_response", refusal.message, refusal.upstream, refusal.retry_after_s)
     receipt = data.get("receipt")
     receipt_id = receipt.get("id") if isinstance(receipt, dict) else None
@@ -143,12 +147,13 @@ def read_check(answer: Answer, order: Order, token: str, refusal: Refused) -> di
 def error_of(
     answer: Answer, content: dict[str, Any], secrets: tuple[str, ...], order: Order | None
 ) -> CancelError:
-    """Return the error that an answer without success means."""
+    """Return the error for an answer that is not a success."""
     status = answer.status or 0
     said = {key: content[key] for key in ("error", "message") if isinstance(content.get(key), str)}
     words = {} if content.get("success") is True else WORDS.get(status, {})
     meaning = _meaning_of_words(said, words, order.order_id if order else "")
-    # A refusal without a reason: as a 200, or as the page of a proxy in place of what Clopos said.
+    # A refusal has no reason if it is a 200 with an unknown text, or a proxy's page in place of Clopos's
+    # answer.
     explained = meaning is not None or (status != 200 and bool(content))
     if not explained and (STATUSES.get(status) == "refused" or content.get("success") is False):
         meaning = "refused"
@@ -158,7 +163,7 @@ def error_of(
     if meaning == "token_refused":
         return _error("clopos_access_denied", answer, said, TokenRefused)
     if meaning == "refused":
-        # Without a reason it is an undocumented answer until the check of the order says more.
+        # A refusal without a reason is an undocumented answer, unless the check of the order shows more.
         refused = _error(
             "order_not_cancellable" if explained else "clopos_bad_response", answer, said, Refused
         )
@@ -168,7 +173,7 @@ def error_of(
 
 
 def read_json(answer: Answer) -> dict[str, Any]:
-    """Return the body, empty if it is not a JSON object. Odd values in it become None."""
+    """Return the body, empty if it is not a JSON object. Numbers that Python cannot represent become None."""
     try:
         content = json.loads(
             (answer.body or b"").decode("utf-8-sig", errors="replace"),
@@ -176,14 +181,14 @@ def read_json(answer: Answer) -> dict[str, Any]:
             parse_float=_number_reader(float),
             parse_constant=lambda _: None,
         )
-    except (ValueError, RecursionError):  # HTML, nothing, broken or absurdly nested JSON
+    except (ValueError, RecursionError):  # HTML, an empty body, broken or too deeply nested JSON
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def _number_reader(number: type[int] | type[float]) -> Callable[[str], Any]:
     def read(text: str) -> Any:
-        # More digits than Python converts, or than a float holds: no number of an order's.
+        # More digits than Python converts or a float holds: not a number that an order has.
         value = number(text) if len(text) < 1000 else math.inf
         return value if value not in (math.inf, -math.inf) else None
 
@@ -200,7 +205,10 @@ def same_id(value: object, order: Order) -> bool:
 
 
 def _meaning_of_words(said: dict[str, str], meanings: dict[str, str], order_id: str) -> str | None:
-    """Return what Clopos's words mean. The caller's order id in them is not Clopos's word."""
+    """Return the meaning of Clopos's texts, None if it is not known.
+
+    The order id is ignored inside a longer text: the caller chose it, and it may read like an error.
+    """
     own = re.compile(rf"(?<![\w-]){re.escape(order_id)}(?![\w-])", re.IGNORECASE) if order_id else None
     for text in said.values():
         exact, found = _plain(text), _plain(own.sub(" ", text) if own else text)
@@ -234,7 +242,7 @@ def _error(code: str, answer: Answer, said: dict[str, str], error: type[Error]) 
 def read_order(data: dict[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]:
     """Return the result's `data`: the documented fields; an optional one of another type becomes None.
 
-    Nor does a field pass on a secret that Clopos repeats.
+    If Clopos repeats a secret in a field, it is redacted.
     """
     order = {name: read(data.get(name)) for name, read in ORDER_FIELDS.items()}
     texts = {
@@ -248,12 +256,12 @@ def read_order(data: dict[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]
 
 
 def read_id(value: object) -> Any:
-    """Return the id, which has been compared with the request's."""
+    """Return the id as it is: it is known to be that of the request."""
     return value
 
 
 def read_status(value: object) -> Any:
-    """Return the status, which has been found to be `IGNORE`."""
+    """Return the status as it is: it is known to be `IGNORE`."""
     return value
 
 
@@ -273,7 +281,7 @@ def read_object(value: object) -> dict[str, Any] | None:
     """Return an object that can be written as UTF-8 again."""
     try:
         return value if isinstance(value, dict) and read_text(json.dumps(value, ensure_ascii=False)) else None
-    except RecursionError:  # nested so deeply that nobody can write it again
+    except RecursionError:  # nested too deeply to be written again
         return None
 
 
@@ -282,7 +290,7 @@ def read_timestamp(value: object) -> str | None:
     try:
         moment = datetime.fromisoformat(value if isinstance(value, str) else "")
         moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):  # not a timestamp, or one that no calendar has in UTC
+    except (ValueError, OverflowError):  # not a timestamp, or out of range in UTC
         return None
     if moment.year < 1970:
         return None

@@ -1,4 +1,4 @@
-"""Calls to AWS that never outlive the invocation, and the reading of secrets."""
+"""Calls to AWS that end before the invocation does, and a cache for secrets."""
 
 import math
 import threading
@@ -13,15 +13,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cancellation.deadline import Deadline
 from cancellation.telemetry import logger
 
-# AWS answers in tens of milliseconds. After this time, in which two attempts fit, a call is given up.
+# AWS answers in tens of milliseconds. A call is abandoned after this time, which is enough for two attempts.
 CALL_S = 5
 CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
-# Refused (no permission, no such thing, too many calls), not reachable, or not in time.
+# Refused (no permission, not found, throttled), not reachable, or too slow.
 AWS_ERRORS = (ClientError, BotoCoreError, TimeoutError)
 
-# A refresh stores a token every 20 minutes, good for 60: five minutes of cache cannot outlive it.
+# A new token is stored every 20 minutes and is valid for 60, so a cached one is still valid after five.
 CACHE_S = 300
-# While Secrets Manager fails, what is known is used, and Secrets Manager is asked this often.
+# While Secrets Manager fails, the cached value is used, and reading it is tried again this often.
 RETRY_S = 10
 
 
@@ -42,11 +42,11 @@ def call(operation: Callable[..., Any], deadline: Deadline, **parameters: Any) -
 
 
 class SecretUnreadable(Exception):
-    """Secrets Manager refuses a secret or cannot be reached, and no value that is recent enough is known."""
+    """Secrets Manager refuses a secret or cannot be reached, and no cached value is recent enough."""
 
 
 class Secret:
-    """One version of a secret as this process knows it.
+    """One version of a secret, cached.
 
     Ages are measured on the wall clock: the monotonic one may stand still while Lambda freezes the process.
 
@@ -64,7 +64,7 @@ class Secret:
         self._parameters = {"SecretId": arn, "VersionStage": stage}
         self._max_stale_s = max_stale_s
         self._client: Any = None
-        self._reading = threading.Lock()  # the threads of a first batch read it once, not once each
+        self._reading = threading.Lock()  # so that the threads of a first batch read it only once
         self._value: str | None = None
         self._read_at = self._failed_at = -math.inf
 
@@ -74,7 +74,7 @@ class Secret:
         Raises
         ------
         SecretUnreadable
-            If it cannot be read and no value is known that may still be used.
+            If it cannot be read and no cached value is recent enough.
         """
         with self._reading:
             now = time.time()
@@ -88,7 +88,7 @@ class Secret:
         try:
             self._client = self._client or client("secretsmanager")
             answer = call(self._client.get_secret_value, deadline, **self._parameters)
-        except AWS_ERRORS as exc:  # refused, not reachable, or not in time
+        except AWS_ERRORS as exc:  # refused, not reachable, or too slow
             if not isinstance(exc, self._client.exceptions.ResourceNotFoundException):
                 self._failed_at = time.time()
                 logger.warning(

@@ -1,4 +1,4 @@
-"""The client of the Clopos Open API v2: three calls, and the loop of attempts that each of them is.
+"""The client of the Clopos Open API v2: three calls, each with its retries.
 
 Source of every fact about Clopos: developer.clopos.com (update-order, authentication, errors, rate-limits).
 """
@@ -24,13 +24,14 @@ from cancellation.outage import Outage
 from cancellation.pacing import Pacer
 from cancellation.transport import Answer, Transport
 
-MIN_ATTEMPT_S = 1  # an attempt that has less time than this is not begun
-# 501 and 505 say that asking again is pointless.
+MIN_ATTEMPT_S = 1  # no attempt is started with less time left
+# After a 501 or 505, trying again is pointless.
 TRANSIENT_STATUSES = frozenset({429, *range(500, 600)} - {501, 505})
-# At once after the first failure, then after 1, 2, 4, 8 s and jitter: a gateway that restarts is soon back.
+# Retries: at once after the first failure, then after 1, 2, 4, 8 s plus jitter. A gateway that restarts is
+# soon back.
 BACKOFF_S = 0.5
 BACKOFF_JITTER_S = 0.25
-# `with` adds the receipt that the order may have become.
+# `with` adds the order's receipt, if there is one.
 CHECK_QUERY = "?with[0]=receipt:id,service_notification_id,status"
 CREDENTIALS = ("client_id", "client_secret", "brand", "integrator_id")
 
@@ -45,11 +46,11 @@ class Clopos:
     max_attempts : int
         Attempts for each call, if the deadline leaves time for them.
     retry_answers : bool
-        Whether an answer (429, 5xx) or a timeout is worth another attempt, or only a broken connection.
+        Whether to retry after error answers (429, 5xx) and timeouts, or only after broken connections.
     pacer : Pacer, optional
-        Gives each attempt its turn within the quota, and learns from each answer.
+        Delays attempts so that they stay within the quota, and learns from each answer.
     outage : Outage, optional
-        While it is on, no call is attempted twice.
+        While it is on, calls are not retried.
     """
 
     def __init__(
@@ -71,19 +72,19 @@ class Clopos:
     def cancel(self, order: Order, token: str, deadline: Deadline, attempts: list[Answer]) -> dict[str, Any]:
         """Set an order's status to `IGNORE` (`PUT /orders/{id}`), and check the order if Clopos refuses.
 
-        A refusal alone does not tell whether the order is cancelled: an earlier PUT may have worked, and its
-        answer got lost.
+        A refusal alone does not show whether the order is cancelled: an earlier PUT may have succeeded and
+        its answer may have been lost.
 
         Parameters
         ----------
         order : Order
             The order.
         token : str
-            The JWT, bare.
+            The JWT.
         deadline : Deadline
             No attempt is begun or waited for beyond it.
         attempts : list of Answer
-            Every attempt is appended, whatever came of it.
+            Each attempt is appended, whether it succeeds or fails.
 
         Returns
         -------
@@ -95,7 +96,7 @@ class Clopos:
         TokenRefused
             If a newer token may help.
         CancelError
-            For every other way in which it fails.
+            If it fails for another reason.
         """
         headers = {"x-token": token}
         if order.venue_id is not None:
@@ -114,7 +115,7 @@ class Clopos:
             raise
 
     def accepts(self, token: str, deadline: Deadline) -> bool:
-        """Return False if Clopos rejects a token (`GET /orders/{id}` of an order that does not exist)."""
+        """Return whether Clopos accepts a token (`GET /orders/{id}` of an order that does not exist)."""
         return self._call("GET", "/orders/0", {"x-token": token}, None, deadline, []).status != 401
 
     def authenticate(self, credentials: Mapping[str, str], deadline: Deadline) -> tuple[str, float]:
@@ -148,7 +149,7 @@ class Clopos:
                 return token, expires_at
             raise CancelError("clopos_bad_response", "Clopos sent no token, or none that expires")
         error = error_of(answer, content, tuple(body.values()), None)
-        if error.kind.message_at_fault:  # there is no order to blame: what it rejects are the credentials
+        if error.kind.message_at_fault:  # no order is involved, so it rejects the credentials
             error = CancelError("clopos_access_denied", "", error.upstream, error.retry_after_s)
         if error.code == "clopos_access_denied":
             words = (error.upstream or {}).get("message") or (error.upstream or {}).get("error")
@@ -164,12 +165,12 @@ class Clopos:
         deadline: Deadline,
         attempts: list[Answer],
     ) -> Answer:
-        """Make one call: attempt it until it has an answer that another attempt would not change.
+        """Make one call, and retry it after transient failures while attempts and time are left.
 
         Raises
         ------
         CancelError
-            If no whole answer came.
+            If no complete answer came.
         """
         for attempt in itertools.count(1):
             if deadline.left() < MIN_ATTEMPT_S:
@@ -191,7 +192,7 @@ class Clopos:
         return answer
 
     def _is_transient(self, answer: Answer) -> bool:
-        """Whether another attempt may have a better answer."""
+        """Whether another attempt may succeed."""
         if self._outage and self._outage.is_on:
             return False
         if answer.failure:

@@ -1,4 +1,4 @@
-"""How much time is left, for whatever may block."""
+"""Deadlines for operations that may block."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class LambdaClock(Protocol):
-    """The part of Lambda's context that knows the time."""
+    """The part of Lambda's context object that is used here."""
 
     def get_remaining_time_in_millis(self) -> int:
         """Return the milliseconds until Lambda ends the invocation."""
@@ -19,7 +19,7 @@ class LambdaClock(Protocol):
 
 @dataclass(frozen=True)
 class Deadline:
-    """A moment after which nobody waits for the result any more.
+    """The moment after which a result is no longer waited for.
 
     Parameters
     ----------
@@ -48,9 +48,9 @@ class Deadline:
         return max(0.0, self.at - time.monotonic())
 
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Call a function that may block for longer than anybody waits, such as a DNS lookup.
+        """Call a function that may block, such as a DNS lookup, and stop waiting at the deadline.
 
-        It runs in a thread of its own, which is left behind when the deadline passes.
+        It runs in its own thread, which is abandoned if the deadline passes.
 
         Raises
         ------
@@ -62,7 +62,7 @@ class Deadline:
         def run() -> None:
             try:
                 future.set_result(function(*args, **kwargs))
-            except BaseException as exc:  # noqa: BLE001 - handed to the thread that waits, whatever it is
+            except BaseException as exc:  # noqa: BLE001 - raised again in the thread that waits
                 future.set_exception(exc)
 
         threading.Thread(target=run, daemon=True).start()

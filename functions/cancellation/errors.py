@@ -1,4 +1,4 @@
-"""Every way in which a cancellation can fail: its code, whose fault it is, and what to answer."""
+"""The errors of a cancellation: their codes, whose fault they are, and how they are answered."""
 
 import re
 from base64 import b64encode, urlsafe_b64encode
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from cancellation.telemetry import logger
 
-# API Gateway and SQS attributes take far more; a person reads no further.
+# Enough for a person to read; API Gateway and SQS attributes allow far more.
 MESSAGE_LIMIT_CHARS = 500
 
 
@@ -24,7 +24,7 @@ class ErrorKind(NamedTuple):
     status : int
         HTTP status of the answer.
     retryable : bool
-        Whether the same API call may succeed later without anybody changing anything.
+        Whether the same API call may succeed later, with nothing changed.
     message_at_fault : bool
         Whether the request itself is wrong, so that the queue must not try it again.
     retry_after_s : int
@@ -37,7 +37,7 @@ class ErrorKind(NamedTuple):
     retry_after_s: int = 0
 
 
-# The table of the contract. Both triggers read it; no rule about an error stands anywhere else.
+# The error table of the API. All triggers use it; there are no rules about error codes anywhere else.
 ERROR_KINDS = {
     "invalid_request": ErrorKind(400, retryable=False, message_at_fault=True),
     "unauthenticated": ErrorKind(401, retryable=False, message_at_fault=True),
@@ -52,7 +52,7 @@ ERROR_KINDS = {
     "clopos_timeout": ErrorKind(504, retryable=True, message_at_fault=False, retry_after_s=10),
     "internal_error": ErrorKind(500, retryable=True, message_at_fault=False, retry_after_s=30),
 }
-# Clopos itself fails. These are the errors of an outage; every other one is about an order or our access.
+# The errors of an outage: Clopos itself fails. All others concern the order or our access to Clopos.
 OUTAGE_ERRORS = frozenset({"clopos_unavailable", "clopos_timeout"})
 
 
@@ -65,7 +65,7 @@ class CancelError(Exception):
     code : str
         A key of `ERROR_KINDS`.
     message : str
-        For a person; never holds a token, a credential or a signature.
+        Human-readable; never contains a token, a credential or a signature.
     upstream : dict, optional
         What Clopos said (`status`, `error`, `message`); None if it was not reached.
     retry_after_s : float, optional
@@ -111,31 +111,34 @@ class NotACancellation(CancelError):
 
 
 def internal_error(exc: Exception) -> CancelError:
-    """Log a bug in this service, and return what a caller is told of it.
+    """Log a bug in this service, and return the error for the caller.
 
-    The log says where it happened, without its text: that may quote a header, and so a token or a signature.
+    The log entry has the stack, but not the text of the exception: it may quote a header, and so a token or a
+    signature.
     """
     logger.error("unexpected error", error=type(exc).__name__, stack=format_tb(exc.__traceback__))
-    return CancelError("internal_error", "An unexpected error; the log entry of this request_id has details")
+    return CancelError(
+        "internal_error", "An unexpected error; for details, see the log entry with this request_id"
+    )
 
 
 def printable(text: str) -> str:
-    """Return `text` cut to what any log or SQS attribute takes: one line, no control characters."""
+    """Return `text` in a form that is safe for logs and SQS attributes: short, without control characters."""
     return "".join(char if char.isprintable() else " " for char in text[:MESSAGE_LIMIT_CHARS])
 
 
 def redact(text: str, secrets: tuple[str, ...]) -> str:
-    """Return `text` without anything of the secrets, for text that somebody else wrote.
+    """Return a text that Clopos wrote with every part of the secrets masked.
 
-    Eight characters in a row that also stand in a secret are hidden, in whatever case or encoding: Clopos may
-    repeat a token cut short, in capitals, or inside a sentence.
+    Any eight characters in a row that also occur in a secret are masked, in any case or encoding: Clopos may
+    repeat a token truncated, in capitals, or inside a sentence.
     """
     pieces = _pieces(secrets)
     if "%" not in text and not any(piece in pieces for piece in _cut(_fold(text))):
-        return text  # nearly always, so this has to be quick
+        return text  # nearly always the case, so it has to be fast
     hidden = [False] * len(text)
-    for characters in (".", "%([0-9A-Fa-f]{2})|."):  # as it is, and URL-decoded
-        # Each character with the place where it stands: "%2B" is one character in three places.
+    for characters in (".", "%([0-9A-Fa-f]{2})|."):  # as written, and URL-decoded
+        # One match per decoded character, with its position: "%2B" is one character at three positions.
         found = list(re.finditer(characters, text, re.DOTALL))
         folded = _fold("".join(chr(int(char[1], 16)) if char.lastindex else char[0] for char in found))
         for start, piece in enumerate(_cut(folded)):
@@ -148,7 +151,7 @@ def redact(text: str, secrets: tuple[str, ...]) -> str:
     )
 
 
-PIECE_CHARS = 8  # shorter pieces are in ordinary words too
+PIECE_CHARS = 8  # shorter pieces also occur in ordinary words
 
 
 @lru_cache(maxsize=4)
@@ -159,12 +162,12 @@ def _pieces(secrets: tuple[str, ...]) -> frozenset[str]:
 
 
 def _cut(text: str) -> Iterator[str]:
-    """Yield every piece of a text, one for each character at which a piece can start."""
+    """Yield every substring of `PIECE_CHARS` characters."""
     return (text[start : start + PIECE_CHARS] for start in range(len(text) - PIECE_CHARS + 1))
 
 
 def _encodings(secret: str) -> Iterator[str]:
-    """Yield a secret as it is, in hexadecimal digits, and in base64 wherever it stands in what is encoded."""
+    """Yield a secret as plain text, in hexadecimal, and in base64 at each of the three possible offsets."""
     encoded = secret.encode(errors="replace")
     yield secret
     yield encoded.hex()

@@ -1,4 +1,4 @@
-"""HTTP of the API: how API Gateway's Lambda proxy integration hands over a call and takes an answer."""
+"""The requests and responses of API Gateway's Lambda proxy integration."""
 
 import json
 import math
@@ -10,7 +10,8 @@ import fastjsonschema
 from cancellation.errors import CancelError
 from cancellation.messages import CANCEL_REQUEST, ORDER_ID, Order, load_json, validate
 
-# Nobody may keep an answer that tells an order's state, or guess at its type. (No CORS: no browser calls us.)
+# Answers contain an order's state, so they must not be cached, nor their type guessed. No CORS headers:
+# browsers do not call this API.
 HEADERS = {
     "Content-Type": "application/json",
     "Cache-Control": "no-store",
@@ -32,7 +33,7 @@ def parse_request(event: dict[str, Any]) -> Order:
     CancelError
         `invalid_request`, with what the caller has to change.
     """
-    if "httpMethod" not in event:  # HTTP APIs, function URLs and a console's test event have other keys
+    if "httpMethod" not in event:  # not set by HTTP APIs, function URLs or the console's test events
         raise CancelError("invalid_request", "not an event of a REST API with Lambda proxy integration")
     order_id = (event.get("pathParameters") or {}).get("id", "")
     validate(_check_order_id, order_id)
@@ -51,7 +52,7 @@ def parse_request(event: dict[str, Any]) -> Order:
 
 
 def header_values(event: dict[str, Any], name: str) -> list[str]:
-    """Return the values of a header, from whichever of the two forms the event has."""
+    """Return the values of a header, from whichever of its two forms in the event has more."""
     single, multiple = event.get("headers") or {}, event.get("multiValueHeaders") or {}
     return max(
         [value for key, values in multiple.items() if key.lower() == name for value in values],
@@ -61,7 +62,7 @@ def header_values(event: dict[str, Any], name: str) -> list[str]:
 
 
 def respond(status: int, envelope: dict[str, Any], error: CancelError | None = None) -> dict[str, Any]:
-    """Return an envelope as API Gateway wants it: with `status`, or with the error's if there is one."""
+    """Return an envelope as a response for API Gateway, with `status`, or the error's if there is one."""
     headers = dict(HEADERS)
     if error:
         status = error.kind.status

@@ -10,7 +10,7 @@ import fastjsonschema
 
 from cancellation.errors import CancelError, NotACancellation, printable
 
-# A schema's `description` is what a caller is told if that part of the input is wrong.
+# A schema's `description` is the error message for the caller if that part of the input is invalid.
 ORDER_ID = {
     "type": ["integer", "string"],
     "minimum": 1,
@@ -41,10 +41,10 @@ CANCEL_MESSAGE = {
 }
 NOT_JSON = f"not JSON: {CANCEL_MESSAGE['description']}"
 
-# Where a wrapper keeps the message: an SNS notification (as JSON text), an EventBridge event, and a
-# Standard Webhooks payload. Powertools' own envelopes would bring pydantic, 140 ms of a cold start.
+# The key under which a wrapper has the message: an SNS notification (as JSON text), an EventBridge event, and
+# a Standard Webhooks payload. Powertools' own envelopes need pydantic, which adds 140 ms to a cold start.
 WRAPPER_KEYS = ("Message", "detail", "data")
-# EventBridge through SNS is two deep; anything deeper is nobody's real message.
+# EventBridge through SNS makes two; real messages do not have more than four.
 MAX_WRAPPERS = 4
 
 _check_message = fastjsonschema.compile(CANCEL_MESSAGE)
@@ -77,7 +77,7 @@ def parse_message(body: str, cancellation_types: Collection[str]) -> Order:
     Parameters
     ----------
     body : str
-        The text.
+        The body of the message.
     cancellation_types : collection of str
         The values of `type` in a Standard Webhooks payload that mean a cancellation.
 
@@ -99,7 +99,7 @@ def parse_message(body: str, cancellation_types: Collection[str]) -> Order:
 def parse_webhook(body: str, cancellation_types: Collection[str]) -> Order:
     """Read the body of a webhook.
 
-    Its `type` counts wherever the order is: senders may send all their events here, and in any shape.
+    Its `type` is checked wherever the order is, since senders may send all their events here, in any shape.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def parse_webhook(body: str, cancellation_types: Collection[str]) -> Order:
 
 
 def _find_order(message: Any, cancellation_types: Collection[str], depth: int) -> dict[str, Any] | None:
-    """Return the object that names an order, from as far inside as `depth` wrappers."""
+    """Return the object that has an `order_id`, from inside at most `depth` wrappers."""
     if isinstance(message, str):
         try:
             message = load_json(message, NOT_JSON)
@@ -138,7 +138,7 @@ def _check_type(type_: Any, cancellation_types: Collection[str]) -> None:
 
 
 def load_json(text: str, otherwise: str) -> Any:
-    """Return what a JSON text holds.
+    """Parse a JSON text.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def load_json(text: str, otherwise: str) -> Any:
         # Decimal, because JSON Schema would take the float 108.0 for an integer.
         return json.loads(text, parse_float=Decimal)
     except (ValueError, RecursionError):
-        # Not JSON, a number of more digits than Python converts, or nested thousands deep.
+        # Not JSON, a number with more digits than Python converts, or nested too deeply.
         raise CancelError("invalid_request", otherwise) from None
 
 
@@ -164,5 +164,5 @@ def validate(check: Any, value: object) -> None:
     try:
         check(value)
     except fastjsonschema.JsonSchemaValueException as exc:
-        # Never its message: that repeats names and values which the caller chose.
+        # Its own message is not used: it repeats names and values that the caller chose.
         raise CancelError("invalid_request", exc.definition["description"]) from None

@@ -1,4 +1,4 @@
-"""The use case: cancel one order, whoever asks for it."""
+"""Cancel one order, for any trigger."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from cancellation.transport import Answer
 
 @dataclass
 class Outcome:
-    """What became of one order.
+    """The result of one cancellation.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Outcome:
     token_seconds_left : float or None
         Seconds until the token expires; None if that is not known.
     started_at, duration_s : float
-        Unix seconds; seconds, with all waiting.
+        Unix seconds; seconds, including all waiting.
     """
 
     request_id: str
@@ -75,18 +75,22 @@ def cancel_order(
     request_id: str,
     outage: Outage | None = None,
 ) -> Outcome:
-    """Cancel one order. Whatever happens is in the outcome; nothing is raised.
+    """Cancel one order. Never raises: an error is part of the outcome.
 
     Parameters
     ----------
     read : callable
         Returns the order, or raises `CancelError` if the request is wrong.
-    clopos, tokens, deadline
-        What to call, with what, and until when.
+    clopos : Clopos
+        The client.
+    tokens : Tokens
+        The token for the calls.
+    deadline : Deadline
+        No call is started or waited for after it.
     request_id : str
         Lambda's id of this invocation.
     outage : Outage, optional
-        Waits until it makes sense to call Clopos.
+        Delays the calls while Clopos is down.
     """
     outcome, started = Outcome(request_id), time.monotonic()
     try:
@@ -104,7 +108,7 @@ def cancel_order(
 def _cancel(
     order: Order, outcome: Outcome, clopos: Clopos, tokens: Tokens, deadline: Deadline
 ) -> dict[str, Any]:
-    token, is_new = tokens.get(deadline), False
+    token, is_final = tokens.get(deadline), False
     outcome.token_seconds_left = token.seconds_left()
     while True:
         try:
@@ -112,10 +116,10 @@ def _cancel(
             tokens.note_accepted(token)
             return data
         except TokenRefused as refused:
-            if is_new:
+            if is_final:
                 raise
             try:
-                token, is_new = tokens.renew(token, deadline)
+                token, is_final = tokens.renew(token, deadline)
             except CancelError as exc:
                 exc.upstream = exc.upstream or refused.upstream
                 raise

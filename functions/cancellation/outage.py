@@ -1,22 +1,24 @@
-"""Notice that Clopos itself fails, and call it only now and then until it works again.
+"""Detect an outage of Clopos, and probe until it is over: a circuit breaker.
 
-After some failures in a row a worker stops calling. Its messages stay with it, inside the invocation, and one
-after the other they probe: one call at a time, first after 1 s, then less and less often. The first that
-Clopos answers ends the outage for all of them at once.
+After three failures in a row, a worker stops calling Clopos. Its messages wait inside the invocation and take
+turns to probe: one call at a time, the first after 1 s, then less and less often. The first probe that Clopos
+answers ends the outage for all of them at once.
 
-Why they wait inside the invocation, computed for two workers and a weekend (60 h) of outage:
+Why messages wait inside the invocation, calculated for two workers and an outage of a weekend (60 h):
 
-- Here, two workers keep twenty messages for 157 s and hide them for 75 s on average when they have no time
-  left: at most 216,000 s / 232 s = 931 receives each, of the 1,000 that the queue allows (simulated: 935 if
-  two messages wait, 816 if twenty do). The rest of the backlog stays on the queue: visible, not counted, and
-  ready when Clopos is back. Two waiting invocations of 0.75 GB cost 2 x 0.75 x 216,000 x $0.0000133 = $4.3.
-- Handing messages back at once would hide the whole backlog for up to five minutes, count every receive, and
-  leave nobody to notice the recovery in between.
+- In this way, two workers keep twenty messages for 157 s and then hide them for 75 s on average. Each message
+  is received at most 216,000 s / 232 s = 931 times, of the 1,000 times that the queue allows (simulated: 935
+  with two messages waiting, 816 with twenty). The rest of the backlog stays visible on the queue: it is not
+  received, and it is ready when Clopos is back. The two invocations, of 0.75 GB each, cost
+  2 x 0.75 x 216,000 x $0.0000133 = $4.3.
+- Deferring messages at once would hide the whole backlog for up to five minutes and count every receive, and
+  in between nothing would notice that Clopos is back.
 
-Every environment only knows itself. The time between its probes grows with the number of workers, so that all
-of them together make about twelve calls a minute, be they two or ten. A fresh environment first makes its own
-failing calls: seven, since its threads go on to other messages before the third failure is known; up to
-fourteen if connections break, of which each is tried twice. (tests/simulation)
+An execution environment knows only its own calls. The interval between its probes grows with the number of
+workers, so that all of them together make about twelve calls a minute, whether there are two or ten. A new
+environment starts with failing calls of its own: seven, because its threads start on further messages before
+the third failure is known; up to fourteen if connections break, because those calls are made twice.
+(tests/simulation)
 """
 
 import random
@@ -33,35 +35,35 @@ from cancellation.transport import Answer
 
 T = TypeVar("T")
 
-FAILURES = 3  # in a row; fewer may be chance
-# The first probe comes after a second. With each that fails the time is multiplied by the number of workers,
-# up to 5 s for each of them: two probe after 1, 2, 4, 8, 10, 10 ... s, ten after 1, 10, 50, 50 ... s. So all
-# together make about twelve calls a minute after the first 30 s.
+FAILURES = 3  # in a row; fewer may be a coincidence
+# The first interval is 1 s. Each failed probe multiplies it by the number of workers, up to 5 s per worker:
+# two workers probe after 1, 2, 4, 8, 10, 10 ... s, ten after 1, 10, 50, 50 ... s. After the first 30 s, all
+# of them together make about twelve calls a minute.
 FIRST_INTERVAL_S = 1.0
 INTERVAL_S_PER_WORKER = 5.0
-JITTER = 0.2  # workers that met the outage at the same moment must not go on probing at the same moments
-MIN_CALL_S = 1  # a turn that leaves less time than this is of no use
+JITTER = 0.2  # so that workers that stopped at the same moment do not probe at the same moments
+MIN_CALL_S = 1  # no call is started with less time left
 
 
 @dataclass(frozen=True)
 class Turn:
-    """The permission to make one call, perhaps as the probe."""
+    """The permission to make one call; `probe` is whether that call is the probe."""
 
     probe: bool
 
 
 class Outage:
-    """Whether Clopos fails, as this worker knows it.
+    """The state of Clopos, as this worker sees it.
 
     Parameters
     ----------
     workers : int
-        How many probe at the same time, this one included.
+        The number of queue workers, this one included.
     clock : callable
         The time in seconds, on the wall clock: the monotonic one may stand still while Lambda freezes the
         process.
     changed : threading.Condition
-        The means to wait: for tests.
+        What threads wait on; tests replace it.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class Outage:
         self._max_interval_s = INTERVAL_S_PER_WORKER * workers
         self._clock = clock
         self._changed = changed or threading.Condition()
-        self._waiting: deque[object] = deque()  # each message probes in its turn: a bad one holds up no other
+        self._waiting: deque[object] = deque()  # probe in this order, so that a bad one blocks no other
         self._failures = 0
         self._probing = False
         self._interval_s = FIRST_INTERVAL_S
@@ -87,21 +89,21 @@ class Outage:
         return self._failures >= FAILURES
 
     def call(self, function: Callable[[], T], attempts: list[Answer], deadline: Deadline) -> T:
-        """Call a function that calls Clopos as soon as that makes sense; in an outage, until Clopos works.
+        """Call a function that calls Clopos. In an outage, let it probe, and repeat it until it succeeds.
 
         Parameters
         ----------
         function : callable
             May be called several times.
         attempts : list of Answer
-            To which it adds the calls that it makes.
+            The function appends its calls to Clopos to this list.
         deadline : Deadline
-            Nothing is begun or waited for beyond it.
+            No call is started or waited for after it.
 
         Raises
         ------
         CancelError
-            What the function raised, or that Clopos was not called.
+            The function's error, or one that says that Clopos was not called.
         """
         problem: CancelError | None = None
         while turn := self.take_turn(deadline):
@@ -114,7 +116,7 @@ class Outage:
                 problem = exc
                 called = len(attempts) > attempts_before
                 if exc.code in OUTAGE_ERRORS and (called or deadline.left() > MIN_CALL_S):
-                    failed = True  # if it was not called, then /auth was, and fails
+                    failed = True  # if no order was called for, then /auth was, and failed
                 elif called:
                     failed = False
             finally:
@@ -128,7 +130,7 @@ class Outage:
         raise CancelError("clopos_timeout", "no time was left to call Clopos")
 
     def take_turn(self, deadline: Deadline) -> Turn | None:
-        """Wait until it makes sense to call Clopos; None if that is not before the deadline."""
+        """Wait for the permission to call Clopos; None if it does not come before the deadline."""
         me = object()
         with self._changed:
             self._waiting.append(me)
@@ -142,7 +144,7 @@ class Outage:
                     if self._waiting[0] is me and not self._probing and wait_s <= 0:
                         self._probing = True
                         return Turn(probe=True)
-                    # Woken when something changes; a probe that is due wakes nobody else.
+                    # Changes wake this thread earlier. Nothing else wakes it when its probe is due.
                     wait_s = wait_s if wait_s > 0 else self._max_interval_s
                     self._changed.wait(min(wait_s, max(0.0, deadline.left() - MIN_CALL_S)))
                 return None
@@ -151,7 +153,7 @@ class Outage:
                 self._changed.notify_all()
 
     def observe(self, turn: Turn, *, failed: bool | None) -> None:
-        """Learn what came of a turn: whether Clopos failed; None if it was not called."""
+        """Use the result of a turn: whether Clopos failed, or None if it was not called."""
         with self._changed:
             if turn.probe:
                 self._probing = False

@@ -1,4 +1,4 @@
-"""Publish what became of orders, as events on EventBridge."""
+"""Publish the outcomes of orders as EventBridge events."""
 
 import json
 from typing import Any
@@ -18,9 +18,9 @@ class OutcomeEvents:
     Parameters
     ----------
     bus_name : str
-        Name of the bus; empty for no events.
+        Name of the bus; empty to publish no events.
     stack : str
-        Name of the stack, for consumers of several.
+        Name of the stack, for consumers that receive events of several stacks.
     """
 
     def __init__(self, bus_name: str, stack: str) -> None:
@@ -30,7 +30,7 @@ class OutcomeEvents:
         self._events: Any = None
 
     def publish(self, details: list[dict[str, Any]], deadline: Deadline) -> list[bool]:
-        """Publish outcomes with one call, and return for each whether EventBridge took it.
+        """Publish outcomes with one call, and return for each whether EventBridge accepted it.
 
         Parameters
         ----------
@@ -41,23 +41,23 @@ class OutcomeEvents:
         """
         if not self.enabled or not details:
             return [True] * len(details)
-        taken = [False] * len(details)
+        accepted = [False] * len(details)
         problem: Any = None
         try:
             self._events = self._events or client("events")
             answer = call(self._events.put_events, deadline, Entries=self._entries(details))
             results = answer.get("Entries", [])
             problem = [result["ErrorCode"] for result in results if "ErrorCode" in result]
-            taken = ["EventId" in result for result in results] or taken
-        except AWS_ERRORS as exc:  # no such bus, not allowed, not reachable, or not in time
+            accepted = ["EventId" in result for result in results] or accepted
+        except AWS_ERRORS as exc:  # no such bus, not allowed, not reachable, or too slow
             problem = type(exc).__name__
-        if not all(taken):
-            metrics.add_metric("OutcomesUnpublished", "Count", taken.count(False))
-            logger.error("outcomes not published", error=problem, count=taken.count(False))
-        return taken
+        if not all(accepted):
+            metrics.add_metric("OutcomesUnpublished", "Count", accepted.count(False))
+            logger.error("outcomes not published", error=problem, count=accepted.count(False))
+        return accepted
 
     def _entries(self, details: list[dict[str, Any]]) -> list[dict[str, str]]:
-        limit = MAX_REQUEST_BYTES // len(details) - 512  # the rest of an entry, and what JSON adds around it
+        limit = MAX_REQUEST_BYTES // len(details) - 512  # for the other fields of the entry
         return [
             {
                 "EventBusName": self._bus_name,
@@ -72,7 +72,7 @@ class OutcomeEvents:
 
 
 def _fitting(detail: dict[str, Any], limit_bytes: int) -> str:
-    """Return a detail as JSON; one that is too long loses what Clopos added freely."""
+    """Return a detail as JSON; if it is too long, without the free-form parts that Clopos sent."""
     text = json.dumps(detail)
     result = detail["result"]
     if len(text) > limit_bytes and result.get("upstream"):

@@ -1,4 +1,4 @@
-"""What Clopos's answers say about its quota and about waiting.
+"""Read the rate-limit headers of Clopos's answers.
 
 Source: developer.clopos.com, "Rate limits": every authenticated answer carries `RateLimit-Limit`,
 `RateLimit-Remaining` and `RateLimit-Reset`; after a 429, wait at least `RateLimit-Reset` seconds.
@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
-# Nobody waits longer than SQS can hide a message. A longer time is a mistake, and as good as none.
+# SQS cannot hide a message for longer than this. A longer time must be a mistake, and is ignored.
 MAX_WAIT_S = 12 * 60 * 60
 
 
 class RateLimit(NamedTuple):
-    """The rate-limit headers of one answer; what is missing or makes no sense is None.
+    """The rate-limit headers of one answer; a missing or invalid value is None.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ def read_rate_limit(status: int | None, headers: Mapping[str, str]) -> RateLimit
     Parameters
     ----------
     status : int or None
-        HTTP status. `RateLimit-Reset` comes with every answer; only with a 429 is it a time to wait.
+        HTTP status. Every answer has `RateLimit-Reset`, but only with a 429 does it ask to wait.
     headers : mapping
         The headers; the mapping ignores case.
     """
@@ -68,6 +68,6 @@ def _seconds_until(date: str | None) -> float | None:
     """Return the seconds until an HTTP date."""
     try:
         wait_s = parsedate_to_datetime(date or "").timestamp() - time.time()
-    except (ValueError, TypeError, OverflowError, IndexError):  # not a date, or none that a calendar knows
+    except (ValueError, TypeError, OverflowError, IndexError):  # not a date, or one out of range
         return None
     return min(max(wait_s, 0.0), MAX_WAIT_S) if wait_s <= MAX_WAIT_S else None

@@ -1,4 +1,4 @@
-"""Say what became of an order: one log line, its metrics, one subsegment of the trace."""
+"""Report the outcome of an order: one log line, its metrics and one subsegment of the trace."""
 
 import contextlib
 from collections.abc import Callable
@@ -24,14 +24,14 @@ def report(outcome: Outcome, name: str, source: str, **keys: Any) -> None:
     Parameters
     ----------
     outcome : Outcome
-        What became of it.
+        The outcome.
     name : str
-        `cancelled`; `rejected` if the request is at fault; else `deferred` (it stays on the queue) or
-        `failed` (the caller was told).
+        `cancelled`; `rejected` if the request is at fault; else `deferred` (its message stays on
+        the queue) or `failed` (the caller got an error).
     source : str
         `api` or `queue`.
     **keys
-        Further keys of the log line.
+        More keys for the log line.
     """
     error, order = outcome.error, outcome.order
     log: Callable[..., None] = logger.warning
@@ -40,7 +40,7 @@ def report(outcome: Outcome, name: str, source: str, **keys: Any) -> None:
     elif name == "failed":
         log = logger.error
     result = outcome.result
-    if error is None:  # free-form, and perhaps personal
+    if error is None:  # free-form, so it may contain customer data
         result = {**result, "data": {k: v for k, v in result["data"].items() if k != "integration_response"}}
     log(
         "order cancelled" if error is None else "order not cancelled",
@@ -55,7 +55,7 @@ def report(outcome: Outcome, name: str, source: str, **keys: Any) -> None:
         **keys,
     )
     _count(outcome, name)
-    with contextlib.suppress(Exception):  # a trace that cannot be written costs no order
+    with contextlib.suppress(Exception):  # a trace that cannot be written must not fail the order
         _trace(outcome, name)
 
 
@@ -78,14 +78,14 @@ def _count(outcome: Outcome, name: str) -> None:
 
 
 def _trace(outcome: Outcome, name: str) -> None:
-    """Write the order's subsegment: only now its outcome is decided, and X-Ray knows only this thread."""
+    """Write the order's subsegment: its outcome is known now, and the X-Ray SDK only works in this thread."""
     recorder: Any = tracer.provider
     order = recorder.begin_subsegment("cancel_order")
     order.start_time = outcome.started_at
     if outcome.order:
         order.put_annotation("order_id", outcome.order.order_id)
     order.put_annotation("outcome", name)
-    for answer in outcome.attempts:  # added here, they are sent with the order, not one by one
+    for answer in outcome.attempts:  # as children of the order, they are sent together with it
         call = Subsegment(answer.host, "remote", order.parent_segment)
         order.add_subsegment(call)
         call.start_time = answer.started_at

@@ -1,4 +1,4 @@
-"""How a message of the queue ends when its order was not cancelled: deferred, or in the dead-letter queue."""
+"""Defer or dead-letter the messages whose orders were not cancelled."""
 
 import json
 import math
@@ -15,15 +15,16 @@ from cancellation.errors import CancelError, printable
 from cancellation.telemetry import logger
 
 # Back-off: a random time in the last third of 2, 4, 8 ... s, 300 s at most.
-# The cap is how long a message sleeps at most after the cause has gone: five minutes.
-# It also says how many receives a weekend of refused access (60 h) costs: with 250 s on average 216,000 s are
-# 864 (standard deviation 4), and the ramp 9 more. template.yaml allows 1,000.
+# The cap is the longest that a message stays hidden after the cause is gone: five minutes.
+# It also determines how often a message is received if Clopos denies access for a weekend (60 h): with 250 s
+# on average, 216,000 s / 250 s = 864 times (standard deviation 4), plus 9 in the beginning. template.yaml
+# allows 1,000.
 BACKOFF_BASE_S = 2
 BACKOFF_CAP_S = 300
-# In an outage of Clopos a worker keeps its messages for as long as it can (outage.py). Then they only have to
-# make room for others, and be there when Clopos is back.
+# In an outage of Clopos, a worker keeps its messages until its deadline (outage.py). After that they are
+# hidden only for long enough to let other messages in.
 OUTAGE_DELAY_S = (60, 90)
-# SQS API reference, ChangeMessageVisibility: 12 hours, counted from the receive; less what has passed since.
+# SQS API reference, ChangeMessageVisibility: 12 hours from the receive, of which a part has passed.
 MAX_DELAY_S = 12 * 60 * 60 - 30 * 60
 MAX_ATTRIBUTES = 10  # SQS developer guide, message metadata
 MAX_MESSAGE_BYTES = 2**20  # SQS quotas (2025), attributes included
@@ -36,15 +37,15 @@ class Message:
     Attributes
     ----------
     message_id, receipt_handle, body : str
-        As SQS has them.
+        As received from SQS.
     receive_count : int
         How often SQS has delivered it, this time included.
     sent_at : float
         Unix seconds.
     attributes : mapping
-        Its own attributes, in Lambda's form.
+        Its message attributes, in the form of the Lambda event.
     trace_header : str or None
-        X-Ray's header of whoever sent it.
+        The sender's X-Ray trace header.
     """
 
     message_id: str
@@ -70,7 +71,7 @@ class Message:
         )
 
     def text_of(self, attribute: str) -> str | None:
-        """Return an attribute if it is there and is text."""
+        """Return a text attribute; None if there is none of this name."""
         value = self.attributes.get(attribute, {}).get("stringValue")
         return printable(value) if isinstance(value, str) else None
 
@@ -90,21 +91,21 @@ def backoff_s(
     receive_count : int
         How often SQS has delivered it, this time included.
     asked_s : float or None
-        The seconds that Clopos asked for: the least that is waited.
+        The seconds that Clopos asked us to wait: the minimum.
     uniform : callable
-        The source of randomness.
+        The random function; tests replace it.
     """
     ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S ** min(receive_count, 20))
     return min(MAX_DELAY_S, max(math.ceil(asked_s or 0), round(uniform(ceiling * 2 / 3, ceiling)), 1))
 
 
 class Settling:
-    """Defers messages, and moves those that no retry can help to the dead-letter queue.
+    """Defers messages, and moves those that are at fault to the dead-letter queue.
 
     Parameters
     ----------
     queue_url, dead_letter_queue_url : str
-        Where the messages come from, and where they go.
+        The queue of the messages, and the queue to move them to.
     """
 
     def __init__(self, queue_url: str, dead_letter_queue_url: str) -> None:
@@ -113,7 +114,7 @@ class Settling:
         self._sqs = client("sqs")
 
     def defer(self, delays_s: Mapping[str, int], deadline: Deadline) -> None:
-        """Hide messages, given by their receipt handles, for so many seconds; all with one call."""
+        """Hide messages with one call. `delays_s` are the seconds, by receipt handle."""
         entries = [
             {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": delay_s}
             for number, (handle, delay_s) in enumerate(delays_s.items())
@@ -124,14 +125,14 @@ class Settling:
                 self._sqs.change_message_visibility_batch, deadline, QueueUrl=self._queue_url, Entries=entries
             )
             problem = [failed.get("Code") for failed in answer.get("Failed", [])]
-        except AWS_ERRORS as exc:  # refused, not reachable, or not in time
+        except AWS_ERRORS as exc:  # refused, not reachable, or too slow
             problem = type(exc).__name__
         if problem:
-            # They come back all the same, when the queue's own visibility timeout ends.
+            # The messages come back anyway, when the visibility timeout of the queue ends.
             logger.warning("visibility not changed", error=problem)
 
     def dead_letter(self, message: Message, error: CancelError, deadline: Deadline) -> bool:
-        """Copy a message to the dead-letter queue with its reasons, and return whether that worked."""
+        """Copy a message to the dead-letter queue, with the reason; return whether that worked."""
         try:
             trace = message.trace_header
             call(
@@ -142,8 +143,8 @@ class Settling:
                 MessageAttributes=_attributes(message, error),
                 MessageSystemAttributes={"AWSTraceHeader": text_attribute(trace)} if trace else {},
             )
-        except Exception as exc:  # noqa: BLE001 - AWS_ERRORS, or attributes that we do not understand
-            # It stays on its queue, and SQS's own redrive moves it in the end.
+        except Exception as exc:  # noqa: BLE001 - AWS_ERRORS, or attributes in an unknown form
+            # The message stays on its queue; SQS's own redrive policy is the last resort.
             logger.error(
                 "message not moved to the dead-letter queue",
                 message_id=message.message_id,
@@ -154,7 +155,7 @@ class Settling:
 
 
 def _attributes(message: Message, error: CancelError) -> dict[str, Any]:
-    """Return the attributes of the copy: the reasons, then the message's own, as many as SQS takes."""
+    """Return the attributes of the copy: the reason, then the message's own, as many as SQS allows."""
     reasons = {
         "ErrorCode": error.code,
         "ErrorMessage": error.message,
@@ -179,6 +180,6 @@ def _attributes(message: Message, error: CancelError) -> dict[str, Any]:
 
 
 def order_message(order_id: str, venue_id: int | None) -> str:
-    """Return the body of a message that asks to cancel an order; an id of digits is a number there."""
+    """Return the body of a message that asks to cancel an order. A numeric id becomes a JSON number."""
     is_number = re.fullmatch("[1-9][0-9]*", order_id)
     return json.dumps({"order_id": int(order_id) if is_number else order_id, "venue_id": venue_id})

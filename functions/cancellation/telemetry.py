@@ -1,4 +1,4 @@
-"""Logger, metrics and tracer, made once."""
+"""The logger, metrics and tracer that all modules share."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 
 class _Formatter(LambdaPowertoolsFormatter):
-    """Powertools drops keys whose value is null; an order's line has them all."""
+    """Powertools drops keys whose value is null; the log line of an order has all its keys."""
 
     def serialize(self, log: Any) -> str:
         if "outcome" in log:
@@ -23,11 +23,11 @@ class _Formatter(LambdaPowertoolsFormatter):
 
 logger = Logger(logger_formatter=_Formatter())
 
-# What libraries log comes out as one JSON object a line too. Below WARNING botocore quotes secrets, so
-# Lambda's own log level does not count for it.
+# Libraries log JSON lines too. Below WARNING, botocore logs secrets, so Lambda's own log level must not lower
+# its level.
 _root = logging.getLogger()
 _root.handlers = list(logger.handlers)
-logging.getLogger(logger.name).propagate = False  # its own handler has written the line already
+logging.getLogger(logger.name).propagate = False  # its own handler has already written the line
 _root.setLevel(logging.WARNING)
 for _library in ("botocore", "boto3"):
     logging.getLogger(_library).setLevel(logging.WARNING)
@@ -37,7 +37,7 @@ logging.captureWarnings(True)
 
 
 def _log_unhandled(exc: Any) -> None:
-    """Log an exception in a thread or in a destructor; Python would print it.
+    """Log an exception in a thread or in a destructor, which Python would print as plain text.
 
     The text is left out, as in `internal_error`: it may quote a secret.
     """
@@ -47,7 +47,7 @@ def _log_unhandled(exc: Any) -> None:
 threading.excepthook = sys.unraisablehook = _log_unhandled
 
 metrics = Metrics()
-# Nothing is patched: `report` writes the trace of an order, and patching slows every cold start.
+# Libraries are not patched: `report` writes the trace of an order, and patching slows every cold start.
 tracer = Tracer(auto_patch=False)
 
 

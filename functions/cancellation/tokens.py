@@ -1,4 +1,4 @@
-"""Clopos's token: where it is kept, how long it is good for, and how a worker gets a newer one."""
+"""The Clopos token: reading it, its expiry, and how a worker gets a newer one."""
 
 import hashlib
 import json
@@ -17,20 +17,22 @@ from cancellation.deadline import Deadline
 from cancellation.errors import ERROR_KINDS, OUTAGE_ERRORS, CancelError
 from cancellation.telemetry import logger, metrics
 
-# One refresh runs at a time. Whoever meets another's looks into the secret now and then, and asks again.
+# Only one refresh runs at a time. While another one is running, the secret is polled and the refresh
+# requested again.
 POLL_S = 1.0
 MAX_POLL_S = 5.0
-# A refresh takes up to 15 s, its function's timeout. Whoever is turned away because another one is running
-# asks again in a loop of its own.
+# A refresh takes up to 15 s, the timeout of its function. The client must not retry by itself: if another
+# refresh is running, `renew` requests it again.
 REFRESH_CONFIG = Config(
     connect_timeout=1, read_timeout=16, retries={"mode": "standard", "total_max_attempts": 1}
 )
 
-# Errors of `/auth` that may have passed when it is asked again.
+# Errors of `/auth` that may be gone at the next request.
 PASSING_ERRORS = OUTAGE_ERRORS | {"rate_limited", "clopos_bad_response"}
-TOO_LATE = "the token refresh under way did not end in time"
+TOO_LATE = "the running token refresh did not finish in time"
 
-# What a header takes. Anything else was pasted by mistake, and `requests` would repeat it in its error.
+# Characters that a header may have. Any other was pasted by mistake, and `requests` would quote the token in
+# its error.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
@@ -51,7 +53,7 @@ class Token(NamedTuple):
 
 
 def fingerprint(token: str) -> str:
-    """Return what names a token in a request for a new one, and does not give it away."""
+    """Return a short hash that identifies a token without revealing it."""
     return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
@@ -80,7 +82,7 @@ def parse_token(secret: str) -> Token:
 
 
 class Tokens:
-    """The token as this process knows it.
+    """The token, cached.
 
     Parameters
     ----------
@@ -115,16 +117,16 @@ class Tokens:
     def renew(self, refused: Token, deadline: Deadline) -> tuple[Token, bool]:
         """Return a token other than the one that expired or that Clopos rejected.
 
-        Looks into the secret again, and only if that still holds the rejected one asks for a refresh. While
-        another worker's refresh is running it waits for that one.
+        Reads the secret again, and requests a refresh only if it still holds the rejected token. If a refresh
+        is already running, waits for that one.
 
         Returns
         -------
         token : Token
             The token.
-        is_last : bool
-            Whether no better one is to be had: Clopos has just issued it, or still takes it for other calls.
-            One that was found in the secret may have been revoked as well.
+        is_final : bool
+            Whether renewing again is pointless: Clopos has just issued this token, or still accepts it for
+            other calls. A token that was only found in the secret may have been revoked as well.
 
         Raises
         ------
@@ -135,7 +137,7 @@ class Tokens:
             raise CancelError("token_unavailable", TOO_LATE)
         try:
             token = self._read(deadline)
-            if _is_newer(token, refused):  # another thread was here while this one waited
+            if _is_newer(token, refused):  # another thread renewed it while this one waited
                 return token, False
             problem, ask_at = CancelError("token_unavailable", TOO_LATE), 0.0
             while True:
@@ -153,7 +155,8 @@ class Tokens:
                         problem, ask_at = exc, time.monotonic() + wait_s
                 if deadline.left() < 2 * POLL_S:
                     raise problem
-                # While nobody may ask, only the schedule can store a token: a look now and then will do.
+                # While no refresh may be requested, only the schedule can store a token, so the secret is
+                # polled less often.
                 until_asking_s = min(ask_at - time.monotonic(), MAX_POLL_S, deadline.left() - POLL_S)
                 time.sleep(max(POLL_S * random.uniform(0.5, 1.5), until_asking_s))
         finally:
@@ -166,7 +169,7 @@ class Tokens:
             raise CancelError("token_unavailable", "the token secret cannot be read") from exc
 
     def _request_refresh(self, refused: Token, deadline: Deadline) -> dict[str, Any] | None:
-        """Have the token refreshed and return the answer; None while another refresh is running.
+        """Request a refresh and return its answer; None if another refresh is running.
 
         Raises
         ------
@@ -184,9 +187,9 @@ class Tokens:
         except (*AWS_ERRORS, ValueError) as exc:
             if isinstance(exc, ClientError) and exc.response["Error"]["Code"] == "TooManyRequestsException":
                 return None
-            # Not allowed, not reachable, not in time, or an answer cut short.
+            # Not allowed, not reachable, too slow, or an incomplete answer.
             logger.error("the token refresh could not be requested", error=type(exc).__name__)
-            metrics.add_metric("TokenRefreshFailed", MetricUnit.Count, 1)  # it did not run to say so itself
+            metrics.add_metric("TokenRefreshFailed", MetricUnit.Count, 1)  # the function cannot count this
             raise CancelError("token_unavailable", "the token could not be refreshed") from exc
         if "FunctionError" in response or not isinstance(answer, dict):
             raise CancelError("token_unavailable", "the token refresh failed; its own log has the reason")
@@ -196,7 +199,7 @@ class Tokens:
         self, answer: dict[str, Any], refused: Token, deadline: Deadline
     ) -> tuple[Token, bool]:
         token = self._read(deadline, max_age_s=0)
-        if _is_newer(token, refused):  # also after a failure: another worker may have been quicker
+        if _is_newer(token, refused):  # also after a failure: another worker may have had more luck
             return token, answer.get("refreshed") is True
         if answer.get("success") is not True:
             code = answer.get("error")

@@ -1,8 +1,8 @@
-"""One HTTP exchange with Clopos: a whole answer, headers and body, within its time.
+"""One HTTP exchange with Clopos: a complete answer, headers and body, before a deadline.
 
-This is what neither requests nor urllib3 can do. Their read timeout starts again with every byte, their
-connect timeout with every address and not before the DNS lookup has ended, and `http.client` takes an interim
-answer (1xx) for the final one.
+Neither requests nor urllib3 can do that. Their read timeout starts again with every byte; their connect
+timeout starts again with every address, and does not include the DNS lookup; and `http.client` takes an
+interim answer (1xx) for the final one.
 """
 
 import io
@@ -28,29 +28,29 @@ from urllib3.util import Timeout
 from cancellation.deadline import Deadline
 from cancellation.rate_limit import RateLimit, read_rate_limit
 
-ADDRESS_TIMEOUT_S = 2  # for one of the host's addresses; a network that answers at all does so in far less
+ADDRESS_TIMEOUT_S = 2  # for each address of the host; one that can be reached answers much sooner
 CONNECT_TIMEOUT_S = 6  # for DNS, all addresses and TLS together
 READ_TIMEOUT_S = 10  # Clopos gives its own upstream 8 s and then answers 504: worth waiting for
-MAX_BODY_BYTES = 2**20  # compressed or not; Clopos's answers have some kilobytes
+MAX_BODY_BYTES = 2**20  # compressed and decompressed; Clopos's answers have a few kilobytes
 MAX_INTERIM_ANSWERS = 10  # 103 Early Hints and the like before the final answer
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one request.
+    """The result of one request.
 
     Attributes
     ----------
     method, host : str
         Of the request.
     status : int or None
-        HTTP status; None if no whole answer came.
+        HTTP status; None if no complete answer came.
     headers : mapping
         The headers; the mapping ignores case.
     body : bytes or None
         The body; None if it cannot be decoded or exceeds `MAX_BODY_BYTES`.
     failure : str or None
-        `clopos_timeout` or `clopos_unavailable` if no whole answer came.
+        `clopos_timeout` or `clopos_unavailable` if no complete answer came; else None.
     started_at : float
         Unix seconds.
     duration_s : float
@@ -68,12 +68,12 @@ class Answer:
 
     @cached_property
     def rate_limit(self) -> RateLimit:
-        """What the headers say about the quota."""
+        """The rate-limit headers."""
         return read_rate_limit(self.status, self.headers)
 
 
 class _OfThread(threading.local):
-    """What each thread has for itself: this is initialized in every thread that uses it."""
+    """The session of each thread: `__init__` runs again in every thread that uses this object."""
 
     def __init__(self) -> None:
         self.session = requests.Session()
@@ -84,19 +84,19 @@ class _OfThread(threading.local):
 
 
 class Transport:
-    """Exchanges that end in time. Each thread has a `requests` session, and so a connection, of its own."""
+    """Sends requests, each with a deadline. Each thread has its own `requests` session and connection."""
 
     def __init__(self) -> None:
         self._of_thread = _OfThread()
 
     def disconnect(self) -> None:
-        """End this thread's connection: what comes next on it may be the answer to an earlier request."""
+        """Close this thread's connection, if the next answer on it may belong to an earlier request."""
         self._of_thread.session.close()
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: object, deadline: Deadline
     ) -> Answer:
-        """Send a request with a JSON body (None for none) and return what came of it."""
+        """Send a request with a JSON body (None for no body) and return its result."""
         started_at, started = time.time(), time.monotonic()
         status: int | None = None
         content: bytes | None = None
@@ -118,7 +118,7 @@ class Transport:
         except (requests.Timeout, ReadTimeoutError):  # from urllib3 while the body is read
             status, failure = None, "clopos_timeout"
         except (requests.RequestException, HTTPError):
-            # Everything between our socket and theirs: DNS, TLS, a refused or broken connection.
+            # All network errors: DNS, TLS, a refused or broken connection.
             status, failure = None, "clopos_unavailable"
         host = urlsplit(url).hostname or ""
         duration_s = time.monotonic() - started
@@ -128,13 +128,13 @@ class Transport:
 def _read(response: requests.Response) -> bytes | None:
     try:
         body = response.raw.read(MAX_BODY_BYTES + 1, decode_content=True)
-    except DecodeError:  # it is not what Content-Encoding says
+    except DecodeError:  # not encoded as Content-Encoding says
         return None
     return body if max(len(body), response.raw.tell()) <= MAX_BODY_BYTES else None
 
 
 class _TimedInput(io.RawIOBase):
-    """A socket's input. One timeout covers all reads together, however slowly the bytes drip in."""
+    """The input of a socket. A single timeout covers all reads, even if the bytes arrive one at a time."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket) -> None:
         self._raw = raw
@@ -159,13 +159,13 @@ class _TimedInput(io.RawIOBase):
         super().close()
 
     def disconnect(self) -> None:
-        """End the connection, so that nobody uses it again."""
-        with suppress(OSError):  # it has ended already
+        """Shut the connection down, so that it is not used again."""
+        with suppress(OSError):  # already closed
             self._sock.shutdown(SHUT_RDWR)
 
 
 class _BufferedInput(io.BufferedReader):
-    """Ends the connection if bytes are left over after the answer: the next request must not read them."""
+    """Shuts the connection down if bytes follow the answer: the next request must not read them."""
 
     raw: _TimedInput
 
@@ -178,7 +178,7 @@ class _BufferedInput(io.BufferedReader):
 
 
 class _FinalResponse(HTTPResponse):
-    """An answer that is read in time, past all interim answers."""
+    """An answer that is read within one timeout, after skipping interim answers."""
 
     def __init__(self, sock: socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -190,20 +190,20 @@ class _FinalResponse(HTTPResponse):
         interim = 0
         while 100 <= self.status < 200 and self.status != 101 and interim < MAX_INTERIM_ANSWERS:
             interim += 1
-            self.headers = self.msg = None  # type: ignore[assignment]  # so that it begins again
+            self.headers = self.msg = None  # type: ignore[assignment]  # makes `begin` read another head
             super().begin()
         if interim or not 200 <= self.status < 300 or self.status == 204:
-            # Only after an ordinary success is it certain that nothing of this answer is still on its way.
+            # After anything but an ordinary success, more bytes of this answer may still arrive.
             self.will_close = True
 
 
 class _Connection(HTTPConnection):
-    """A connection that is made in time, whatever DNS, the network or TLS do."""
+    """A connection with one timeout for DNS, all addresses and TLS together."""
 
     response_class = _FinalResponse
 
     def connect(self) -> None:
-        """Connect within the timeout; each address of the host gets a part of it."""
+        """Connect within the timeout; each address of the host gets at most `ADDRESS_TIMEOUT_S`."""
         deadline = Deadline.after(float(self.timeout or CONNECT_TIMEOUT_S))
         self.timeout = min(ADDRESS_TIMEOUT_S, deadline.left())
         abandoned = False
@@ -221,8 +221,8 @@ class _Connection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Whether it can be used again: it is open, and nothing came that nobody asked for."""
-        pending = getattr(self.sock, "pending", None)  # TLS has bytes that the socket does not show
+        """Whether it can be used again: it is open, and no unexpected bytes have arrived."""
+        pending = getattr(self.sock, "pending", None)  # TLS may hold bytes that the socket does not show
         return super().is_connected and not (pending and pending())
 
 
@@ -239,9 +239,9 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """The transport adapter that puts the classes above to work."""
+    """The `requests` adapter that uses the classes above."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pool manager; `requests` calls this once."""
+        """Create the pool manager; called by the base class."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}

@@ -1,4 +1,4 @@
-"""The signing secrets of the webhook, and the check of a signature (Standard Webhooks)."""
+"""Verify the signatures of webhooks (Standard Webhooks) with the current and the previous secret."""
 
 import re
 import time
@@ -11,12 +11,12 @@ from cancellation.aws import CACHE_S, Secret, SecretUnreadable
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError
 
-# A signature that fits none of the secrets we know may be made with one that was rotated in just now. Forged
-# ones must not cost a look into Secrets Manager each.
+# A signature that matches no cached secret may be made with a secret that was rotated in just now, so the
+# secrets are read again; but not for every forged signature.
 REREAD_S = 5
-# While Secrets Manager cannot be reached, the secrets that we know stay good for this long.
+# If Secrets Manager cannot be reached, cached secrets are valid for this long.
 MAX_STALE_S = 900
-# The headers of the scheme, under either of its names.
+# The headers have either of two prefixes.
 HEADERS = ("id", "timestamp", "signature")
 PREFIXES = ("webhook-", "svix-")
 
@@ -26,7 +26,7 @@ _SIGNATURE = re.compile("v1,[A-Za-z0-9+/]+={0,2}")
 
 
 class WebhookSecrets:
-    """The current secret and the previous one; while a secret is rotated, both are good.
+    """The current and the previous secret; both are valid while a secret is rotated.
 
     Parameters
     ----------
@@ -76,14 +76,14 @@ class WebhookSecrets:
         raise CancelError("unauthenticated", "the webhook cannot be authenticated")
 
     def _max_ages_s(self) -> Iterator[float]:
-        """Yield how old the secrets may be: as they are cached, then read anew if that is not too often."""
+        """Yield how old the secrets may be: first cached ones, then new ones unless just read again."""
         yield CACHE_S
         if not 0 <= time.time() - self._reread_at < REREAD_S:
             self._reread_at = time.time()
             yield 0
 
     def _usable(self, deadline: Deadline, max_age_s: float) -> dict[str, Webhook]:
-        """Return what checks signatures, by the name of the secret; without secrets that cannot check any."""
+        """Return a verifier for each usable secret, by its name."""
         usable = {}
         for name, secret in self._secrets.items():
             try:
@@ -92,13 +92,16 @@ class WebhookSecrets:
             except SecretUnreadable as exc:
                 if name == "current":
                     raise CancelError("service_unavailable", "the webhook secret cannot be read") from exc
-            except (EmptyWebhookSecretError, ValueError):  # empty, or not base64: nobody signs with that
+            except (
+                EmptyWebhookSecretError,
+                ValueError,
+            ):  # empty, or not base64: nothing can be signed with it
                 pass
         return usable
 
 
 def signature_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the three headers of the scheme as the package wants them, without what is no signature.
+    """Return the three headers in the form that the package expects, without malformed signatures.
 
     Raises
     ------
@@ -113,7 +116,7 @@ def signature_headers(headers: Mapping[str, str]) -> dict[str, str]:
     if not re.fullmatch("[0-9]{1,12}", signed["timestamp"]):
         raise CancelError("unauthenticated", f"{prefix}timestamp: must be Unix seconds")
     signatures = [entry for entry in signed["signature"].split() if _SIGNATURE.fullmatch(entry)]
-    # A length that base64 cannot have would stop the package at that entry, before a good one.
+    # The package would stop at an entry with a length that base64 cannot have, and not reach a valid one.
     signatures = [entry for entry in signatures if len(entry.partition(",")[2]) % 4 == 0]
     if not signatures:
         raise CancelError("unauthenticated", f"{prefix}signature: must have the form v1,<base64>")

@@ -110,14 +110,7 @@ def publish(
 ) -> list[bool]:
     """Publish the settled outcomes; return for each message whether no event of it is unpublished."""
     details = {
-        number: outcome_detail(
-            outcome,
-            name,
-            "queue",
-            message_id=message.message_id,
-            webhook_id=message.text_of("WebhookId"),
-            correlation_id=message.text_of("CorrelationId"),
-        )
+        number: outcome_detail(outcome, name, "queue", **message.ids)
         for number, (message, outcome, name) in enumerate(zip(messages, outcomes, names, strict=True))
         if outcome.is_settled
     }
@@ -134,14 +127,6 @@ def delay_s(message: Message, outcome: Outcome) -> int:
 
 def report_message(message: Message, outcome: Outcome, name: str) -> None:
     """Report one message, with the ids of the webhook that it came from and of its trace."""
-    report(
-        outcome,
-        name,
-        "queue",
-        message_id=message.message_id,
-        webhook_id=message.text_of("WebhookId"),
-        correlation_id=message.text_of("CorrelationId"),
-        message_trace=message.trace_header,
-    )
+    report(outcome, name, "queue", **message.ids, message_trace=message.trace_header)
     if name == "deferred" and message.sent_at < math.inf:
         metrics.add_metric("MessageAge", MetricUnit.Seconds, max(0, round(time.time() - message.sent_at)))

@@ -70,7 +70,17 @@ class Message:
             trace_header=system.get("AWSTraceHeader"),
         )
 
-    def text_of(self, attribute: str) -> str | None:
+    @property
+    def ids(self) -> dict[str, str | None]:
+        """The ids that join it to its log lines, its outcome event and the webhook that it came from."""
+        webhook_id, correlation_id = (self._text_of(name) for name in ("WebhookId", "CorrelationId"))
+        return {
+            "message_id": self.message_id,
+            "webhook_id": webhook_id,
+            "correlation_id": correlation_id,
+        }
+
+    def _text_of(self, attribute: str) -> str | None:
         """Return a text attribute; None if there is none of this name."""
         value = self.attributes.get(attribute, {}).get("stringValue")
         return printable(value) if isinstance(value, str) else None

@@ -10,6 +10,7 @@ import base64
 import importlib
 import io
 import json
+import os
 import socket
 import sys
 import threading
@@ -25,9 +26,11 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import boto3
 import botocore.client
 import botocore.session
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import cancellation.clopos
@@ -244,9 +247,23 @@ def refreshable(environment, secret, function, monkeypatch):
     monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", call)
 
 
+make_client = boto3.client
+clients: dict[tuple[object, ...], Any] = {}
+
+
+def cached_client(service: str, config: Config) -> Any:
+    """Return a client like that of an earlier test: to make one takes longer than most tests."""
+    endpoints = {name: value for name, value in os.environ.items() if name.startswith("AWS_ENDPOINT_URL")}
+    key = (service, *sorted(endpoints.items()), config.connect_timeout, config.read_timeout)
+    if key not in clients:
+        clients[key] = make_client(service, config=config)
+    return clients[key]
+
+
 @pytest.fixture
 def function(environment, monkeypatch):
     """Return a handler's module, imported anew for this test, as a cold start does it."""
+    monkeypatch.setattr(boto3, "client", cached_client)
     monkeypatch.setattr(cancellation.clopos, "BACKOFF_S", 0)  # no test waits between two attempts
     monkeypatch.setattr(cancellation.clopos, "BACKOFF_JITTER_S", 0)
     started: dict[str, ModuleType] = {}

@@ -42,7 +42,7 @@ start: build .venv-emulator/.installed ## Run the same stack, with a page, until
 
 .PHONY: test
 test: build .venv-emulator/.installed ## Run all tests
-	@$(PY) -m pytest
+	@$(PY) -m pytest --numprocesses 4 --dist loadfile
 
 .PHONY: unit
 unit: .venv/.installed ## Run the tests that need neither a build nor a stack (seconds)

@@ -54,7 +54,7 @@ def signatures(stack, clopos, deployed_queues):
 
 @api.parametrize()
 @settings(
-    max_examples=120,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

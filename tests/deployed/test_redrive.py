@@ -63,7 +63,7 @@ def test_hopeless_messages_are_moved_once_each(dead, clopos, capsys):
     out = capsys.readouterr().out
     assert "Sent 23 of 23 messages through the queue again." in out
     assert "23 came back with order_not_found: " in out
-    assert len(clopos.calls(404)) == 23
+    assert [call.status for call in clopos.calls(404)].count(404) == 23  # a new token may cost one more
     assert dead.counts() == (23, 0)
     dead.take_all()
 

@@ -22,6 +22,7 @@ from tests.strategies import bodies, ids, json_values, text
 
 # The handlers of one test serve all of its examples, as one Lambda environment serves many events.
 examples = settings(
+    max_examples=60,
     deadline=None,  # no property depends on timing
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -1,7 +1,7 @@
 """Build one function's artifact: the ``functions/`` folder and everything it imports.
 
-``sam build`` calls this through the Makefile, once per function. It needs nothing but the standard library,
-so that it runs under whatever Python the Makefile found.
+``sam build`` calls this through the Makefile, once per function. It only uses the standard library, so that
+it runs under any Python that the Makefile finds.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ FUNCTIONS = ROOT / "functions"
 REQUIREMENTS = ROOT / "requirements.txt"
 CACHE = ROOT / ".local" / "build"
 
-#: The runtime in template.yaml, which is the one place to change it. Only its own bytecode is of use to it.
+#: The runtime, as set in template.yaml. It can only use bytecode that its own version of Python compiled.
 RUNTIME = tuple(
     map(int, re.findall(r"(?m)^    Runtime: python(\d+)\.(\d+)$", (ROOT / "template.yaml").read_text())[0])
 )
 
-#: What pip may choose from: pure Python, so that one artifact runs on every processor and under the
-#: Python of the local emulator.
+#: Only pure Python packages, so that one artifact runs on every processor and under the Python of the local
+#: emulator.
 WHEELS = (
     "--only-binary=:all:",
     "--implementation=py",
@@ -41,10 +41,10 @@ WHEELS = (
     "--python-version={}.{}".format(*RUNTIME),
 )
 
-#: The AWS services that the functions call. botocore describes 400 others, in 26 MB.
+#: The AWS services that the functions call. botocore's data files describe 400 more, in 26 MB.
 SERVICES = {"events", "lambda", "secretsmanager", "sqs"}
 
-#: Files of the dependencies that nothing reads at run time. No dependency looks up its own metadata.
+#: Files of the dependencies that are not used at run time. No dependency reads its own metadata.
 UNUSED = (
     "bin",
     "*.dist-info",
@@ -57,10 +57,11 @@ UNUSED = (
     "aws_lambda_powertools/event_handler/openapi/swagger_ui/*.min.*",
 )
 
-#: Where Lambda unpacks the artifact, hence the path that belongs into its bytecode.
+#: Where Lambda unpacks the artifact: the path that the bytecode must contain.
 TASK_ROOT = "/var/task"
 
-#: 1980-01-02, the first day that a zip file can express in every time zone. Equal times make equal zips.
+# 1980-01-02, the first day that a zip file can store in every time zone. Fixed times make builds
+# reproducible.
 TIMESTAMP = 315619200
 
 
@@ -70,7 +71,7 @@ def build(artifact: Path) -> None:
     Parameters
     ----------
     artifact : Path
-        The folder that is going to be zipped and uploaded. It may exist.
+        The folder to fill, which is then zipped and uploaded. It may exist.
     """
     with tempfile.TemporaryDirectory() as scratch:
         functions = Path(scratch, "functions")
@@ -81,7 +82,7 @@ def build(artifact: Path) -> None:
 
 
 def link(source: str, target: str) -> None:
-    """Give a file a second name: four artifacts of 1,700 files each take a tenth of the time of copies."""
+    """Hard-link a file: for four artifacts of 1,700 files each, this takes a tenth of the time of copying."""
     Path(target).unlink(missing_ok=True)
     try:
         os.link(source, target)
@@ -90,9 +91,9 @@ def link(source: str, target: str) -> None:
 
 
 def dependencies() -> Path:
-    """Return a folder with what the lock file asks for, installing it where that was not done before.
+    """Return a folder with the locked packages, which are installed if that has not been done before.
 
-    The four functions share it, whether ``sam`` builds them one after another or at once.
+    The four functions share it, whether ``sam`` builds them one after another or in parallel.
     """
     recipe = REQUIREMENTS.read_bytes() + Path(__file__).read_bytes() + repr(RUNTIME).encode()
     recipe += importlib.util.MAGIC_NUMBER
@@ -111,7 +112,7 @@ def dependencies() -> Path:
 
 
 def install(target: Path, scratch: Path) -> None:
-    """Install the locked packages into `target` with a pip of our own, since not every Python brings one."""
+    """Install the locked packages into `target`, with pip from a new environment: this Python may have none."""
     venv.create(scratch / "venv", with_pip=True)
     python = scratch / "venv" / "bin" / "python"
     arguments = ["--disable-pip-version-check", "--no-compile", "--no-deps", "--require-hashes", *WHEELS]
@@ -133,10 +134,10 @@ def install(target: Path, scratch: Path) -> None:
 
 
 def prune(packages: Path) -> None:
-    """Delete what the functions never use of their dependencies.
+    """Delete the parts of the dependencies that the functions never use.
 
-    These are files that are never loaded, and of what botocore loads when it makes a client the parts about
-    services that are never called: 1.2 MB of JSON that every cold start would have to parse.
+    These are files that are never loaded, and entries of services that are never called in a file that
+    botocore loads for every client: 1.2 MB of JSON that each cold start would have to parse.
     """
     data = packages / "botocore" / "data"
     for service in data.iterdir():
@@ -157,11 +158,11 @@ def prune(packages: Path) -> None:
 
 
 def finish(folder: Path) -> None:
-    """Compile `folder` and take out of it what differs from one build to the next.
+    """Compile `folder`, and make its file modes and times the same in every build.
 
-    Lambda's code folder is read-only, so it would compile everything at each cold start. The bytecode is not
-    checked against its sources (they cannot change there) and is only made by a Python of the runtime's
-    version; without one the artifact works all the same.
+    Lambda's code folder is read-only, so without bytecode each cold start would compile everything. The
+    bytecode is not checked against its sources, which cannot change there. It is only created if this Python
+    has the runtime's version; the artifact works without it too.
     """
     if sys.version_info[:2] == RUNTIME:
         compileall.compile_dir(
@@ -172,7 +173,7 @@ def finish(folder: Path) -> None:
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         )
     for path in folder.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)  # Lambda's user has to read it, whatever our umask
+        path.chmod(0o755 if path.is_dir() else 0o644)  # readable for Lambda's user with any umask
         os.utime(path, (TIMESTAMP, TIMESTAMP))
 
 

@@ -1,4 +1,4 @@
-"""Read a dead-letter queue without losing anything: what is taken is only hidden, and can be put back."""
+"""Read a dead-letter queue without losing messages: they are only hidden, and can be put back."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 BATCH = 10  # the most that one call of SQS takes
-LONG_POLL_S = 2  # without it SQS asks only some of its servers, and may find none of a few messages
+LONG_POLL_S = 2  # a short poll asks only some of the servers of SQS, and may miss the last few messages
 
-#: The code of a message that SQS itself moved, after its last receive: it carries no reason.
+#: Stands for the code of a message that SQS itself moved after its last receive: it has no `ErrorCode`.
 NO_CODE = "none"
 
 
@@ -32,7 +32,7 @@ def take(
     hidden_s : int
         Seconds for which they are hidden from others; `put_back` ends that.
     report : callable
-        Is told after each batch how many there are so far.
+        Called after each batch with the number of messages so far.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def take(
 
 
 def put_back(sqs: SQSClient, url: str, messages: Sequence[MessageTypeDef]) -> None:
-    """Make messages visible again at once; one that SQS cannot find now comes back by itself."""
+    """Make messages visible again at once; one for which that fails becomes visible a little later."""
     for start in range(0, len(messages), BATCH):
         sqs.change_message_visibility_batch(
             QueueUrl=url,
@@ -81,7 +81,7 @@ def error_code(message: MessageTypeDef) -> str:
 
 
 def message_counts(sqs: SQSClient, url: str) -> tuple[int, int]:
-    """Return about how many messages of a queue can be received now, and how many are hidden or delayed."""
+    """Return the approximate numbers of visible messages, and of hidden or delayed ones."""
     counts = sqs.get_queue_attributes(
         QueueUrl=url,
         AttributeNames=[

@@ -13,7 +13,7 @@ from botocore import exceptions
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-#: What every call to AWS may raise: AWS refuses it, or it does not get there.
+#: What every call to AWS may raise: AWS refuses it, or cannot be reached.
 AWS_ERRORS = (ClientError, BotoCoreError)
 
 LOCAL_REGION = "us-east-1"
@@ -27,7 +27,7 @@ CONFIG = Config(
     tcp_keepalive=True,
 )
 
-# AWS has no single name for it: it depends on the service.
+# The error code for the same problem depends on the service.
 _DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "AuthorizationErrorException"}
 _BAD_CREDENTIALS = {
     "ExpiredToken",
@@ -52,7 +52,7 @@ _UNREACHABLE = (exceptions.HTTPClientError, exceptions.ConnectionError)
 
 
 class CannotStart(Exception):
-    """There is no stack to look at; the text says why, and what to do."""
+    """There is no stack to work on; the text says why, and what to do."""
 
 
 class Deployed:
@@ -63,7 +63,7 @@ class Deployed:
     name : str
         The stack's name.
     session : boto3.Session
-        With the operator's credentials and the stack's region.
+        The operator's credentials and the stack's region.
     endpoint : str
         Address of the local emulator; empty on AWS.
     """
@@ -79,18 +79,18 @@ class Deployed:
     def from_environment(cls, name: str) -> Deployed:
         """Return the stack in the account and region of the operator's environment.
 
-        With ``AWS_ENDPOINT_URL``, that is the local emulator: in its own region, and with its own keys unless
-        the environment has others.
+        If ``AWS_ENDPOINT_URL`` is set, that is the local emulator, in its own region, and with its own keys
+        unless the environment has others.
 
         Raises
         ------
         CannotStart
-            No credentials, no region, no such stack, or no answer.
+            If there are no credentials, no region, no such stack, or no answer.
         """
         endpoint = os.environ.get("AWS_ENDPOINT_URL", "").rstrip("/")
         try:
             stack = cls(name, _session(endpoint), endpoint)
-            stack.description  # noqa: B018 - read now, so that a missing stack is the first thing that is said
+            stack.description  # noqa: B018 - read now, so that a missing stack is reported first
         except ClientError as error:
             # CloudFormation has no error code of its own for a stack that it does not know.
             if error.response["Error"]["Code"] == "ValidationError":
@@ -111,7 +111,7 @@ class Deployed:
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """What CloudFormation says of the stack."""
+        """CloudFormation's description of the stack."""
         description: dict[str, Any] = self.client("cloudformation").describe_stacks(StackName=self.name)[
             "Stacks"
         ][0]
@@ -133,7 +133,7 @@ class Deployed:
         Raises
         ------
         CannotStart
-            The stack has no such output: it was not made from this template, or its creation failed.
+            If there is no such output: the stack was not created from this template, or its creation failed.
         """
         if name not in self.outputs:
             raise CannotStart(
@@ -168,7 +168,7 @@ class Deployed:
         )
 
     def physical_id(self, logical_id: str) -> str:
-        """Return the name or ARN under which AWS knows a resource of the template; empty if there is none."""
+        """Return the physical id (a name or an ARN) of a resource of the template; empty if there is none."""
         return next(
             (
                 each["PhysicalResourceId"]
@@ -194,9 +194,9 @@ def _session(endpoint: str) -> boto3.Session:
             aws_secret_access_key=os.environ.get("AWS_SECRET_ACCESS_KEY", LOCAL_KEY),
             region_name=LOCAL_REGION,
         )
-    # boto3 reads AWS_DEFAULT_REGION only; the other SDKs and Lambda know it by this name.
+    # boto3 only reads AWS_DEFAULT_REGION; the other SDKs and Lambda use AWS_REGION.
     session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
-    if not session.region_name:  # an empty variable counts as a region for botocore
+    if not session.region_name:  # botocore takes an empty variable for a region
         raise exceptions.NoRegionError
     return session
 
@@ -216,7 +216,7 @@ def is_denied(error: BaseException) -> bool:
 
 
 def missing_permission(error: ClientError) -> str:
-    """Return the IAM action that a refused call needs; SQS, for one, does not always name it."""
+    """Return the IAM action that a refused call needs; the operation, if the service does not name it."""
     named = re.search(r"not authorized to perform:? ([\w-]+:\w+)", error.response["Error"].get("Message", ""))
     return named[1] if named else f"for {error.operation_name}"
 

@@ -1,6 +1,6 @@
 """Check a deployed stack, and say what is wrong and how to fix it: ``make doctor``.
 
-Prints one line for each check that passes, and one for each problem. Nothing is changed unless the operator
+Prints one line for each check that passes, and one for each problem. Changes nothing, unless the operator
 asks for a token refresh or for the cancellation of an order.
 """
 
@@ -30,7 +30,7 @@ from tools.progress import Progress
 
 Check = Callable[[Deployed], Findings]
 
-#: In the order in which causes come before their effects.
+#: Ordered so that causes come before their effects.
 CHECKS: dict[str, Check] = {
     "token": token,
     "token schedule": schedule,
@@ -47,7 +47,7 @@ CHECKS: dict[str, Check] = {
 
 
 def chosen_checks(*, refresh: bool, order_id: str | None) -> dict[str, Check]:
-    """Return the checks by name. A refresh comes before the token is looked at, and after what it needs."""
+    """Return the checks by name. A refresh comes after its credentials and before the token is checked."""
     checks: dict[str, Check] = {"credentials": credentials}
     if refresh:
         checks["token refresh"] = token_refresh
@@ -63,7 +63,7 @@ def chosen_checks(*, refresh: bool, order_id: str | None) -> dict[str, Check]:
 
 
 def examine(stack: Deployed, check: Check) -> list[Finding]:
-    """Run one check. What AWS does not allow or does not answer is a problem of this check alone."""
+    """Run one check. An error of AWS is a problem of this check and does not stop the others."""
     try:
         return significant(check(stack))
     except AWS_ERRORS as error:
@@ -90,7 +90,7 @@ def diagnose(stack: Deployed, *, refresh: bool = False, order_id: str | None = N
 
 
 def order_id(text: str) -> str:
-    """Return an order's id if it is one."""
+    """Return the argument if it is a valid order id."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the id of an order")
     return text

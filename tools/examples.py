@@ -1,4 +1,4 @@
-"""An example of each error of the API, made by the code and the template that answer with it."""
+"""An example of each error of the API, created by the same code and template that answer with it."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 
 REQUEST_ID = "8476a536-e9f4-11e8-9739-2dfe598c3fcd"
 ORDER = Order("108")
-# What API Gateway calls its own errors in their `messageString`, as far as the template passes it on.
+# The texts of API Gateway's own errors (`messageString`), for those that the template passes on.
 GATEWAY_MESSAGES = {
     "ACCESS_DENIED": "User: arn:aws:iam::123456789012:user/example is not authorized to perform: "
     "execute-api:Invoke on resource: arn:aws:execute-api:us-east-1:********9012:abcde12345/v1/PUT/orders/108",
@@ -44,7 +44,7 @@ class Example(NamedTuple):
     status : int
         HTTP status.
     when : str
-        When it is given.
+        When callers get it.
     envelope : dict
         The body.
     """
@@ -55,7 +55,7 @@ class Example(NamedTuple):
 
 
 def cancelled() -> Json:
-    """Return what `PUT /orders/{id}` answers if the order is cancelled."""
+    """Return the answer of `PUT /orders/{id}` if the order is cancelled."""
     order = {
         "id": 108,
         "venue_id": 1,
@@ -121,7 +121,7 @@ def _example(when: str, error: CancelError) -> Example:
 
 
 def _gateway_example(status: int, when: str, response_type: str) -> Example:
-    """Return what the template lets API Gateway answer by itself."""
+    """Return an answer that API Gateway gives by itself, as the template defines it."""
     responses = _gateway_responses()
     default = "DEFAULT_4XX" if status < 500 else "DEFAULT_5XX"
     response = responses.get(response_type) or responses[default]

@@ -1,6 +1,6 @@
-"""Write the API's description from the schemas and tables that the functions work with.
+"""Write the API's description from the schemas and tables that the functions use.
 
-``python -m tools.openapi`` rewrites ``docs/openapi.json``; a test says when that is due.
+``python -m tools.openapi`` rewrites ``docs/openapi.json``; a test fails if the file is out of date.
 """
 
 import json
@@ -27,7 +27,7 @@ REQUEST_ID = {
 }
 UPSTREAM = {
     "type": ["object", "null"],
-    "description": "what Clopos said; null if it was not reached",
+    "description": "what Clopos answered; null if it was not reached",
     "properties": {
         "status": {"type": "integer"},
         "error": {"type": ["string", "null"]},
@@ -37,10 +37,9 @@ UPSTREAM = {
     "additionalProperties": False,
 }
 RETRY_AFTER = {"Retry-After": {"description": "seconds, if retryable", "schema": {"type": "integer"}}}
-# All three together sign a webhook.
-# (Their svix-* names are accepted too.)
+# A signed webhook has all three. (The svix-* names are accepted too.)
 WEBHOOK_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
-# What each reader of a field of Clopos's answer lets through.
+# The schema of what each function for a field of Clopos's answer returns.
 ORDER_SCHEMAS: dict[Any, dict[str, Any]] = {
     answers.read_id: {"type": ["integer", "string"]},
     answers.read_integer: {"type": ["integer", "null"]},
@@ -52,7 +51,7 @@ ORDER_SCHEMAS: dict[Any, dict[str, Any]] = {
 
 ORDER_STATE = {
     "type": ["object", "null"],
-    "description": "the order as Clopos has it",
+    "description": "the order's state at Clopos",
     "properties": {"status": {"type": "string"}, "receipt_id": {"type": ["integer", "null"]}},
     "required": ["status", "receipt_id"],
     "additionalProperties": False,
@@ -60,7 +59,7 @@ ORDER_STATE = {
 NULLABLE_TEXT = {"type": ["string", "null"]}
 OUTCOME = {
     "type": "object",
-    "description": "what became of an order",
+    "description": "the outcome of one order",
     "properties": {
         "order_id": NULLABLE_TEXT,
         "venue_id": {"type": ["integer", "null"]},
@@ -172,7 +171,7 @@ def describe() -> dict[str, Any]:
         },
     )
     description = spec.to_dict()
-    # Not an HTTP call of ours, but what the stack sends: OpenAPI 3.1 calls that a webhook.
+    # Something that the stack sends rather than receives: OpenAPI 3.1 calls that a webhook.
     description["webhooks"] = {
         "outcome": {
             "post": {
@@ -201,7 +200,7 @@ def problem(*codes: str, **properties: Any) -> dict[str, Any]:
     return fields(
         success={"const": False},
         error={"enum": list(codes)},
-        message={"type": "string", "description": "for a person"},
+        message={"type": "string", "description": "human-readable"},
         retryable={"type": "boolean"},
         request_id=REQUEST_ID,
         upstream=UPSTREAM,
@@ -221,7 +220,7 @@ def json_of(*schemas: str) -> dict[str, Any]:
 
 
 def text_of(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a value that comes as text."""
+    """Return the schema of a value that is sent as text."""
     return {"type": "string", "pattern": schema["pattern"], "description": schema["description"]}
 
 
@@ -247,7 +246,7 @@ def problems(examples: Iterable[Example]) -> dict[str, Any]:
 
 
 def text() -> str:
-    """Return the description as the file holds it."""
+    """Return the description as the text of the file."""
     return json.dumps(describe(), indent=2) + "\n"
 
 

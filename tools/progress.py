@@ -1,4 +1,4 @@
-"""Say what is being done while it takes time."""
+"""Show the progress of long operations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Progress:
     Parameters
     ----------
     interval_s : float
-        Seconds between two lines where they cannot be overwritten.
+        Seconds between two lines if they cannot be overwritten.
     """
 
     def __init__(self, interval_s: float = 5) -> None:
@@ -21,7 +21,7 @@ class Progress:
         self._next_at = time.monotonic() + interval_s
 
     def show(self, text: str) -> None:
-        """Show how far it is."""
+        """Show the current state."""
         if self._is_terminal:
             print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
         elif time.monotonic() >= self._next_at:

@@ -1,8 +1,9 @@
 """Send dead letters through the queue again: ``make redrive``.
 
-Without a code it only lists them. With one it first collects the messages that are in the dead-letter queue,
-and then moves those: a message that comes back is not sent a second time. It works alike on AWS and locally;
-SQS's own redrive (``StartMessageMoveTask``) cannot select messages and is missing from the emulator.
+Without a code, it only lists them. With a code, it first collects the messages that are in the dead-letter
+queue and then moves them, so that a message that comes back is not sent again. It works the same on AWS and
+locally. SQS's own redrive (``StartMessageMoveTask``) cannot select messages, and the emulator does not have
+it.
 """
 
 from __future__ import annotations
@@ -25,20 +26,20 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 EVERY_CODE = "all"
-LISTED = 1000  # enough to know what there is
+LISTED = 1000  # enough for an overview
 LISTED_HIDDEN_S = 120  # reading them takes seconds
 MOVED = 10_000
-MOVED_HIDDEN_S = 900  # reading and moving 10,000 from far away, 0.1 s a call, takes half of it
+MOVED_HIDDEN_S = 900  # with 0.1 s per call, reading and moving 10,000 messages takes half of this
 THREADS = 8
 WATCHED_S = 60
 POLL_S = 2
 
-#: What the dead-letter queue adds to a message: the reasons of the past.
+#: The attributes with the reason for dead-lettering; they are removed when a message is sent again.
 REASONS = {"ErrorCode", "ErrorMessage", "OriginalMessageId"}
 
 
 class Redrive:
-    """The two queues of a stack, and the way back from one to the other.
+    """Moves messages from the dead-letter queue of a stack back to its queue.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ class Redrive:
         self._progress = Progress()
 
     def take(self, *, limit: int, hidden_s: int) -> list[MessageTypeDef]:
-        """Take what is in the dead-letter queue now."""
+        """Receive and hide the messages that are in the dead-letter queue now."""
 
         def report(count: int) -> None:
             self._progress.show(f"Read {count} dead letters")
@@ -64,11 +65,11 @@ class Redrive:
         return messages
 
     def put_back(self, messages: Sequence[MessageTypeDef]) -> None:
-        """Leave messages in the dead-letter queue."""
+        """Make received messages visible in the dead-letter queue again."""
         put_back(self._sqs, self._dead_letters, messages)
 
     def show(self) -> None:
-        """Print what is in the dead-letter queue by error code, and how to move it."""
+        """Print the dead letters by error code, and the commands to move them."""
         messages = self.take(limit=LISTED, hidden_s=LISTED_HIDDEN_S)
         self.put_back(messages)
         if not messages:
@@ -84,7 +85,7 @@ class Redrive:
             print(f"  make redrive STACK={self._name} CODE={code}")
 
     def move(self, code: str) -> bool:
-        """Send the messages with this code through the queue again, and return whether all are well."""
+        """Send the messages with this code through the queue again; return False if any fails or comes back."""
         taken = self.take(limit=MOVED, hidden_s=MOVED_HIDDEN_S)
         chosen = [message for message in taken if code in (EVERY_CODE, error_code(message))]
         chosen_ids = {message["MessageId"] for message in chosen}
@@ -106,7 +107,7 @@ class Redrive:
         return not errors and not came_back
 
     def _send(self, messages: Sequence[MessageTypeDef]) -> tuple[set[str], dict[str, int]]:
-        """Move messages, and return the ids they have got on the queue and why some could not be moved."""
+        """Move messages; return their new ids on the queue, and how many could not be moved, by reason."""
         sent: set[str] = set()
         deleted: set[str] = set()
         errors: dict[str, int] = defaultdict(int)
@@ -116,7 +117,7 @@ class Redrive:
                 sent.add(self._send_one(message))
                 self._sqs.delete_message(QueueUrl=self._dead_letters, ReceiptHandle=message["ReceiptHandle"])
                 deleted.add(message["MessageId"])
-            except AWS_ERRORS as error:  # refused, or SQS is out of reach: the message stays where it is
+            except AWS_ERRORS as error:  # refused, or SQS cannot be reached; the message stays where it is
                 return explain(error)
             return ""
 
@@ -150,10 +151,10 @@ class Redrive:
 
     def _watch(self, sent: set[str]) -> bool:
         """Wait for the queue to empty, and return whether some of the messages came back."""
-        patience = time.monotonic() + WATCHED_S
+        deadline = time.monotonic() + WATCHED_S
         left, before = len(sent), 1
-        # Both times: SQS's counts are approximate, and lag behind what was sent just now.
-        while (left or before) and time.monotonic() < patience:
+        # Empty twice in a row: SQS's counts are approximate, and late for messages that were just sent.
+        while (left or before) and time.monotonic() < deadline:
             self._progress.show(f"Waiting for the queue to empty: {left} messages")
             time.sleep(POLL_S)
             left, before = sum(message_counts(self._sqs, self._queue)), left
@@ -197,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CannotStart as error:
         print(f"redrive: {error}", file=sys.stderr)
         return 1
-    except AWS_ERRORS as error:  # a permission is missing, or SQS is out of reach
+    except AWS_ERRORS as error:  # a permission is missing, or SQS cannot be reached
         print(f"redrive: {explain(error, endpoint)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,9 +1,9 @@
-"""Run one long step of ``make``: show how far it is, and keep what it prints in a log.
+"""Run one long step of ``make``: show its progress, and write its output to a log.
 
 ``python -m tools.step --title "Installing" --log .local/install.log -- pip install ...``
 
 If the step fails, its log is printed. If it failed because another machine cannot be reached, the last line
-says which one. It needs nothing but the standard library, since no environment exists before the first step.
+says which one. It only uses the standard library, because the first step runs before any environment exists.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tools.progress import Progress
 
 POLL_S = 0.2
 
-#: How pip says that it cannot reach a machine. Not every version of it names the machine then.
+#: pip's errors if it cannot reach a machine. Not every version of pip then names the machine.
 UNREACHABLE = re.compile(
     "NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|ProxyError|SSLError"
 )
@@ -32,18 +32,18 @@ HOST = re.compile(
 
 
 class Step:
-    """A command, and how far it is.
+    """A command that is run, and its progress.
 
     Parameters
     ----------
     title : str
         What it does.
     log : Path
-        The file to which its output goes.
+        The file for its output.
     count : str
         A regular expression of the lines to count; empty to count none.
     total : int
-        How many such lines there are going to be.
+        The expected number of such lines.
     unit : str
         What is counted.
     """
@@ -94,7 +94,7 @@ class Step:
 
 
 def unreachable(log: str) -> str | None:
-    """Return a sentence about the machine that could not be reached, if that is why a step failed."""
+    """Return a sentence about the machine that could not be reached; None for other failures."""
     if not UNREACHABLE.search(log):
         return None
     hosts = ["The package index", *(host or index for host, index in HOST.findall(log))]

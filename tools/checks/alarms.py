@@ -1,4 +1,4 @@
-"""Whether an alarm is ringing, and whether somebody would hear it."""
+"""Checks of the alarms: their states, and who is notified."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tools.deployed import Deployed
 
 
 def alarms(stack: Deployed) -> Findings:
-    """No alarm is ringing, and each would tell somebody."""
+    """No alarm is in ALARM, and the actions of all of them are enabled."""
     names = stack.physical_ids("AWS::CloudWatch::Alarm")
     pages = (
         stack.client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmNames=list(names.values()))
@@ -38,7 +38,7 @@ def alarms(stack: Deployed) -> Findings:
 
 
 def subscriptions(stack: Deployed) -> Findings:
-    """Somebody hears of alarms."""
+    """The subscriptions to alarms are confirmed."""
     topic, email = stack.physical_id("AlarmTopic"), stack.parameters["AlarmEmail"]
     attributes = stack.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
     confirmed, pending = int(attributes["SubscriptionsConfirmed"]), int(attributes["SubscriptionsPending"])

@@ -1,4 +1,4 @@
-"""Whether a stack is configured as its template and its parameters say."""
+"""Checks of the configuration: whether the stack is as its template and its parameters say."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ANY_METHOD = "*/*"
 
 
 def outputs(stack: Deployed) -> Findings:
-    """The stack is complete, and was made from this template."""
+    """The stack is complete, and was created from this template."""
     status = stack.description["StackStatus"]
     if missing := missing_from(stack):
         yield problem(
@@ -55,7 +55,7 @@ def outputs(stack: Deployed) -> Findings:
 
 
 def missing_from(stack: Deployed) -> list[str]:
-    """Return the outputs and parameters that the stack does not have; the other checks need all of them."""
+    """Return the names of missing outputs and parameters; the other checks need all of them."""
     return [name for name in OUTPUTS if name not in stack.outputs] + [
         name for name in PARAMETERS if name not in stack.parameters
     ]
@@ -206,7 +206,7 @@ def throttling(stack: Deployed) -> Findings:
 
 
 def method_key(path: str, method: str) -> str:
-    """Return a method's path in one form: some of its slashes may be written as `~1`."""
+    """Return the key of a method, whether or not the slashes of its path are escaped as `~1`."""
     return f"{path.replace('~1', '/').strip('/')}/{method}"
 
 
@@ -216,12 +216,12 @@ def limits(settings: Mapping[str, tuple[Any, Any]], path: str, method: str) -> t
 
 
 def in_words(rate: float | None, burst: int | None) -> str:
-    """Return what a route is limited to."""
+    """Return the limit of a route in words."""
     return "only the account's own limit" if rate is None else f"{rate:g} calls/s with a burst of {burst}"
 
 
 def stage_name(stack: Deployed) -> str:
-    """Return the stage that is in the API's address."""
+    """Return the stage in the API's address."""
     return stack.outputs["ApiUrl"].rstrip("/").rpartition("/")[2]
 
 

@@ -1,4 +1,4 @@
-"""What a check of `make doctor` finds."""
+"""The findings of the checks of `make doctor`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ class Finding(NamedTuple):
     Attributes
     ----------
     state : str
-        ``ok``, ``problem``, or ``unknown`` if it could not be checked and that is no problem of the stack.
+        ``ok``, ``problem``, or ``unknown`` if it could not be checked, for a reason that is not a problem of
+        the stack.
     text : str
         What was found.
     fix : str
-        What to do about it: the command to run, if there is one.
+        How to fix it: the command to run, if there is one.
     """
 
     state: str
@@ -25,7 +26,7 @@ class Finding(NamedTuple):
 
     @property
     def is_problem(self) -> bool:
-        """Whether somebody has to do something."""
+        """Whether something has to be fixed."""
         return self.state == "problem"
 
     def line(self, check: str) -> str:
@@ -33,18 +34,18 @@ class Finding(NamedTuple):
         return f"{self.state:<8} {check}: {self.text}" + (f". {self.fix}" if self.fix else "")
 
 
-#: What a check yields: its problems, and at last what is in order if there were none.
+#: What a check yields: its problems, and at the end an `ok`, which is only shown if there are no problems.
 Findings = Iterator[Finding]
 
 
 def significant(findings: Findings) -> list[Finding]:
-    """Return what an operator should read: the problems, or else what is in order."""
+    """Return what to show to the operator: everything but `ok`, or the `ok` if there is nothing else."""
     found = list(findings)
     return [finding for finding in found if finding.state != "ok"] or found
 
 
 def ok(text: str) -> Finding:
-    """Return what is in order."""
+    """Return a finding that is not a problem."""
     return Finding("ok", text)
 
 

@@ -1,4 +1,4 @@
-"""Whether messages wait on the queue or lie in the dead-letter queue."""
+"""Checks of the queue and the dead-letter queue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.checks.findings import Findings, ok, problem, unknown
 from tools.dead_letters import error_code, message_counts, put_back, take
 from tools.deployed import Deployed, duration
 
-WAITING_LONG_S = 900  # as WaitingOrdersAlarm has it
+WAITING_LONG_S = 900  # the threshold of WaitingOrdersAlarm
 DEAD_LETTERS_READ = 100
 DEAD_LETTERS_HIDDEN_S = 30  # reading them takes a second or two
 

@@ -19,10 +19,10 @@ from tools.deployed import Deployed
 
 API_TIMEOUT_S = 35  # API Gateway answers within 29 s
 WEBHOOK_TIMEOUT_S = 20
-RESULT_WITHIN_S = 90  # a cold start, a retry, and the log's own delay of a few seconds
+RESULT_WITHIN_S = 90  # includes a cold start, a retry, and a few seconds until the log can be read
 POLL_S = 2
 
-#: The order's own fault: trying it again on the queue would only make dead letters.
+#: Errors of the order itself: the other two ways would fail too, and leave dead letters.
 ORDER_REFUSED = ("invalid_request", "order_not_found", "order_not_cancellable")
 
 
@@ -36,7 +36,7 @@ class SigV4(AuthBase):
         self._region = stack.region
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the signature's headers."""
+        """Add the headers of the signature."""
         signed = AWSRequest(request.method, request.url, data=request.body)
         SigV4Auth(self._credentials, "execute-api", self._region).add_auth(signed)
         request.headers.update(dict(signed.headers))

@@ -1,4 +1,4 @@
-"""Whether there is a Clopos token, and what gets the next one."""
+"""Checks of the Clopos token and its refresh."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tools.checks.findings import Findings, ok, problem, unknown
 from tools.deployed import Deployed, duration, is_denied, missing_permission
 
 CREDENTIALS = ("client_id", "client_secret", "brand", "integrator_id")
-TOKEN = re.compile(r"[\x21-\x7e]+")  # what fits into a header
-TOKEN_LOW_S = 900  # as TokenExpiryAlarm has it
+TOKEN = re.compile(r"[\x21-\x7e]+")  # the characters that a header may have
+TOKEN_LOW_S = 900  # the threshold of TokenExpiryAlarm
 
 
 def credentials(stack: Deployed) -> Findings:
@@ -45,7 +45,7 @@ def credentials(stack: Deployed) -> Findings:
 
 
 def _credentials_unread(stack: Deployed, arn: str, permission: str, fix: str) -> Findings:
-    """Say what can be said without reading the secret."""
+    """Check what can be checked without reading the secret."""
     described = stack.client("secretsmanager").describe_secret(SecretId=arn)
     if described.get("VersionIdsToStages"):
         yield unknown(f"a value is stored; whether it is complete, you may not read ({permission})")
@@ -58,7 +58,7 @@ def token_refresh(stack: Deployed) -> Findings:
     function = stack.outputs["TokenRefreshFunctionName"]
     if stack.parameters["TokenRefresh"] == "DISABLED":
         yield problem(
-            "TokenRefresh is DISABLED, so another system stores the token", "Ask whoever runs that system"
+            "TokenRefresh is DISABLED, so another system stores the token", "Ask the operator of that system"
         )
         return
     answer = stack.client("lambda").invoke(FunctionName=function, Payload=b"{}")
@@ -74,11 +74,11 @@ def token_refresh(stack: Deployed) -> Findings:
 
 
 def token(stack: Deployed) -> Findings:
-    """There is a token, with enough life left."""
+    """There is a token that does not expire soon."""
     fix = (
         f"Run: make doctor STACK={stack.name} REFRESH=1"
         if stack.parameters["TokenRefresh"] == "ENABLED"
-        else "TokenRefresh is DISABLED: ask whoever runs the system that stores the token"
+        else "TokenRefresh is DISABLED: ask the operator of the system that stores the token"
     )
     text = secret_text(stack, stack.outputs["TokenSecretArn"]).strip()
     if not text:
@@ -118,7 +118,7 @@ def schedule(stack: Deployed) -> Findings:
 
 
 def secret_text(stack: Deployed, arn: str) -> str:
-    """Return what a secret holds; empty if it has no value."""
+    """Return the value of a secret; empty if it has none."""
     try:
         secret = stack.client("secretsmanager").get_secret_value(SecretId=arn)
     except ClientError as error:

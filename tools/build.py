@@ -112,7 +112,7 @@ def dependencies() -> Path:
 
 
 def install(target: Path, scratch: Path) -> None:
-    """Install the locked packages into `target`, with pip from a new environment: this Python may have none."""
+    """Install the locked packages into `target` with pip of a new environment (this Python may lack it)."""
     venv.create(scratch / "venv", with_pip=True)
     python = scratch / "venv" / "bin" / "python"
     arguments = ["--disable-pip-version-check", "--no-compile", "--no-deps", "--require-hashes", *WHEELS]

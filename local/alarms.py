@@ -25,7 +25,7 @@ def alarm_states(template: Json, metrics: Mapping[str, Points], now: float) -> l
     template : dict
         The template.
     metrics : dict
-        What was measured, by the names of the metrics.
+        The data points, by the names of the metrics.
     now : float
         Unix seconds.
 

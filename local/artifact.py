@@ -1,4 +1,4 @@
-"""What ``sam build`` has made: the template and each function's artifact."""
+"""The output of ``sam build``: the template and each function's artifact."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ from local.paths import BUILD
 
 
 def built_template() -> dict[str, Any]:
-    """Return the template that sam build has written.
+    """Return the template that ``sam build`` has written.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def archive(folder: Path, compression: int = 1) -> bytes:
     Parameters
     ----------
     folder : Path
-        What to put into it.
+        The folder.
     compression : int
         zlib's level. The lowest is enough for a file that stays on this machine; sam uses 6.
     """

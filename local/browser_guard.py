@@ -1,9 +1,10 @@
-"""Refuses what a browser sends on behalf of another site.
+"""Refuse requests that a browser sends on behalf of another site.
 
-The emulator runs whatever code it is given, and neither it nor the simulator nor the page has a password. A
-browser on this machine reaches them, so without this guard any web page that it visits could use them.
+The emulator runs any code that it is given, and neither the emulator nor the simulator nor the page has a
+password. A browser on this machine can reach them, so without this guard any web page could use them.
 
-It imports nothing but the standard library: the emulator runs under a Python that has no other packages.
+This module only imports the standard library: the Python of the emulator has no other packages of this
+project.
 """
 
 import ipaddress
@@ -17,7 +18,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: Values of `Sec-Fetch-Site` of requests that no other site has caused. `none`: the user typed the address.
+# Values of `Sec-Fetch-Site` for requests that another site has not caused. `none`: the user typed the
+# address.
 OWN_SITE = ("same-origin", "none")
 
 
@@ -47,7 +49,7 @@ def refusal(headers: Headers, *, is_websocket: bool = False) -> str | None:
         if not hosts or origin not in (f"http://{hosts[0]}", f"https://{hosts[0]}"):
             return "Origin is another site"
     if not is_websocket and any(site not in OWN_SITE for site in values.get("sec-fetch-site", [])):
-        return "Sec-Fetch-Site tells that another site caused this request"
+        return "Sec-Fetch-Site says that another site caused this request"
     return None
 
 
@@ -57,14 +59,14 @@ def _is_loopback(host: str) -> bool:
         if url.netloc != host or url.username is not None or url.port == 0:
             return False
         return url.hostname == "localhost" or ipaddress.ip_address(url.hostname or "").is_loopback
-    except ValueError:  # it is no host, no port, or a name: a name could lead here today and elsewhere before
+    except ValueError:  # not a host or a port, or a name: DNS may have moved it here from another address
         return False
 
 
 def guarded(app: App) -> App:
-    """Return an ASGI application that refuses, and otherwise calls this one.
+    """Return an ASGI application that refuses such requests, and passes all others to `app`.
 
-    No response allows another site to read it, whatever the application itself would allow.
+    CORS headers are removed from the responses of `app`, so that no other site can read them.
     """
 
     async def guard(scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,7 +108,7 @@ def _without_cors(send: Send) -> Send:
 
 def aiohttp_middleware() -> Any:
     """Return the guard as a middleware of aiohttp."""
-    from aiohttp import web  # the emulator's Python does not have it
+    from aiohttp import web  # not installed in the emulator's environment
 
     @web.middleware
     async def guard(request: web.Request, handler: Callable[[web.Request], Awaitable[Any]]) -> Any:

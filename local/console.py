@@ -1,4 +1,4 @@
-"""What the commands of ``make`` have in common: what they print, and how they end."""
+"""Output and exit status, shared by the commands of ``make``."""
 
 import signal
 import sys
@@ -15,9 +15,11 @@ def say(line: str) -> None:
 def run_command(command: Callable[[], int | None]) -> None:
     """Run a command and exit with its status.
 
-    SIGINT, SIGTERM and SIGHUP unwind the process, so that the command stops whatever it has started.
+    SIGINT, SIGTERM and SIGHUP raise an exception, so that the command stops everything that it has started.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # background jobs of a shell ignore SIGINT by default
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:

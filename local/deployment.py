@@ -1,6 +1,6 @@
-"""Deploying what ``sam build`` has made to the AWS emulator, as ``sam deploy`` does on AWS.
+"""Deploy the output of ``sam build`` to the AWS emulator, as ``sam deploy`` does on AWS.
 
-docs/emulator.md lists what the emulator does differently, and so what is worked around here.
+docs/emulator.md lists the differences between the emulator and AWS that this module works around.
 """
 
 import json
@@ -21,7 +21,7 @@ BUCKET = "artifacts"
 TIMEOUT_S = 60  # usually 1 s
 POLL_S = 0.05
 
-#: The emulator has no CodeDeploy.
+#: Set because the emulator has no CodeDeploy.
 FIXED_PARAMETERS = {"GradualDeployments": "false"}
 
 
@@ -76,7 +76,7 @@ def _upload_artifacts(client: Client, template: Json) -> None:
     for function in functions(template).values():
         artifact = BUILD / function["CodeUri"]
         key = digest(artifact)
-        if key not in uploaded:  # the functions differ in nothing but their handlers
+        if key not in uploaded:  # the functions have the same code, only different handlers
             s3.put_object(Bucket=BUCKET, Key=key, Body=archive(artifact))
             uploaded.add(key)
         function["CodeUri"] = f"s3://{BUCKET}/{key}"
@@ -117,7 +117,7 @@ def _failures(cloudformation: Any, stack_name: str) -> str:
 
 
 def _reserve_concurrency(client: Client, template: Json, physical_id: Callable[[str], str]) -> None:
-    """Set a property of functions that the emulator's CloudFormation ignores."""
+    """Set the reserved concurrency of functions, which the emulator's CloudFormation ignores."""
     for logical_id, function in functions(template).items():
         if "ReservedConcurrentExecutions" in function:
             client("lambda").put_function_concurrency(
@@ -161,7 +161,7 @@ def _limit_methods(client: Client, template: Json, physical_id: Callable[[str], 
 
 
 def _reachable(value: str, endpoint: str) -> str:
-    """Turn the API's address on AWS into the one that the emulator serves."""
+    """Return the emulator's address of the API if `value` is its address on AWS; otherwise return `value`."""
     url = urlsplit(value)
     api, _, domain = (url.hostname or "").partition(".")
     if domain.startswith("execute-api."):

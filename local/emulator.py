@@ -33,7 +33,7 @@ def emulator(port: int = 0, xray_daemon: str = XRAY_DAEMON) -> Iterator[tuple[st
     Parameters
     ----------
     port : int
-        Where it listens; 0 means any free port.
+        The port to listen on; 0 means any free port.
     xray_daemon : str
         Address and port to which the functions send their trace segments (UDP).
 
@@ -60,7 +60,7 @@ def emulator(port: int = 0, xray_daemon: str = XRAY_DAEMON) -> Iterator[tuple[st
             stdin=subprocess.PIPE,
             stdout=log_file,
             stderr=subprocess.STDOUT,
-            # The functions inherit this environment, so it contains nothing of ours or of the user's.
+            # The functions inherit this environment, so nothing of this process or the user is in it.
             env={
                 "PATH": os.defpath,
                 "LANG": "C.UTF-8",
@@ -78,7 +78,7 @@ def emulator(port: int = 0, xray_daemon: str = XRAY_DAEMON) -> Iterator[tuple[st
                 "IOT_MTLS_ENABLED": "0",  # it would listen on every network interface
                 "SFTP_ENABLED": "0",
             },
-            start_new_session=True,  # so that Ctrl-C reaches only us, and killpg all of its processes
+            start_new_session=True,  # so that Ctrl-C does not reach it, and killpg ends all its children
         )
     try:
         endpoint = f"http://{HOST}:{port}"
@@ -86,7 +86,7 @@ def emulator(port: int = 0, xray_daemon: str = XRAY_DAEMON) -> Iterator[tuple[st
         yield endpoint, process
     finally:
         with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-            os.killpg(process.pid, signal.SIGKILL)  # it holds nothing worth saving
+            os.killpg(process.pid, signal.SIGKILL)  # it has no data to save
         process.communicate()
         log.replace(LOG)
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,9 +1,9 @@
-"""Give the emulator's SAM transform the values of a stack's parameters, as AWS does.
+"""Make the emulator's SAM transform use the values of a stack's parameters, as AWS does.
 
-By itself it sees only their defaults, so `sam deploy --parameter-overrides GradualDeployments=false` would
+By itself it only uses their defaults, so `sam deploy --parameter-overrides GradualDeployments=false` would
 still ask for CodeDeploy, which the emulator does not have. There is no setting for this, so a function of the
-emulator is replaced. Its version is locked, and tests/infrastructure/test_deployed.py shows if this fails.
-More of what the emulator does differently: docs/emulator.md.
+emulator is replaced. Its version is locked, and tests/infrastructure/test_deployed.py fails if this stops working. For other
+differences between the emulator and AWS, see docs/emulator.md.
 """
 
 from collections.abc import Callable
@@ -24,9 +24,9 @@ def transform_with_values() -> None:
 
 
 def with_values(transform: Transform, values_of: Transform) -> Transform:
-    """Return the transform with every parameter's value as its default.
+    """Return a transform that gets every parameter's value as its default.
 
-    A reference to a number becomes the number: the emulator's event sources cannot compare with text.
+    In `MaximumConcurrency`, a reference becomes an integer: the emulator's event sources cannot compare text.
     """
 
     def transform_template(template: Json, provided: Any = None, previous: Any = None) -> Json:

@@ -1,7 +1,7 @@
 """Run the AWS emulator for as long as standard input stays open, under the emulator's own Python.
 
-The process that starts it holds the other end. When that process ends, for whatever reason, the emulator, the
-functions that it runs and the folder given as the argument are removed as well.
+The process that starts it holds the other end. When that process ends, for any reason, the emulator and its
+functions are killed, and the folder given as the argument is removed.
 """
 
 import os
@@ -21,11 +21,11 @@ def end_with_parent(folder: str) -> None:
 
 
 def run() -> None:
-    """Run the emulator with what its own settings do not offer, above all a guard against browsers."""
+    """Run the emulator with two patches that it has no settings for: parameters and the browser guard."""
     here = Path(__file__)
     runpy.run_path(str(here.with_name("emulator_parameters.py")))["transform_with_values"]()
     guarded = runpy.run_path(str(here.with_name("browser_guard.py")))["guarded"]
-    import ministack.app as emulator  # only now, for it takes a second: the thread below is running
+    import ministack.app as emulator  # takes a second, and the thread below must run by then
 
     emulator.app = guarded(emulator.app)  # this is what main() serves
     emulator.main()
@@ -33,5 +33,5 @@ def run() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=end_with_parent, args=sys.argv[1:], daemon=True).start()
-    del sys.argv[1:]  # the emulator would read it as its own argument
+    del sys.argv[1:]  # the emulator would parse it as its own
     run()

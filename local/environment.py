@@ -1,4 +1,4 @@
-"""What the user chooses with environment variables."""
+"""Read the environment variables with which the user configures the local stack."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from local.ports import HOST
 
 
 def upstream_from_environment() -> dict[str, Any]:
-    """Return the arguments of `LocalStack` that name an upstream other than the simulator, if there is one.
+    """Return the arguments of `LocalStack` for an upstream other than the simulator, if one is set.
 
     Raises
     ------
@@ -21,7 +21,7 @@ def upstream_from_environment() -> dict[str, Any]:
     """
     try:
         credentials = json.loads(os.environ.get("CLOPOS_CREDENTIALS") or "{}")
-    except ValueError:  # its text would quote a secret
+    except ValueError:  # not JSON; the error's text would quote a secret
         credentials = None
     if not isinstance(credentials, dict):
         raise StackError("CLOPOS_CREDENTIALS is not a JSON object")
@@ -40,7 +40,7 @@ def parameters_from_environment() -> dict[str, str]:
 
 
 def port_from_environment(variable: str, default: int) -> int:
-    """Return the port that an environment variable names.
+    """Return the port in an environment variable.
 
     Parameters
     ----------
@@ -58,10 +58,12 @@ def port_from_environment(variable: str, default: int) -> int:
     if not value.isdecimal() or int(value) > 65535:
         raise StackError(f"{variable}={value} is not a port")
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # servers do so: it may just have ended
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as servers do: an earlier one may just have ended
         try:
             probe.bind((HOST, int(value)))
-        except OSError as error:  # in use, or not ours to use
+        except OSError as error:  # in use, or not permitted
             raise StackError(
                 f"Port {value} cannot be used: {error.strerror}.\n"
                 f"Stop what is using it, or choose another port: {variable}={int(value) + 10} make ..."
@@ -70,7 +72,7 @@ def port_from_environment(variable: str, default: int) -> int:
 
 
 def optional_port_from_environment(variable: str, default: int) -> int:
-    """Return the port that an environment variable names; 0, if it names none and the default is in use."""
+    """Return the port in an environment variable; 0 if it is not set and the default is in use."""
     try:
         return port_from_environment(variable, default)
     except StackError:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 ADDRESSES = """\
-Ready. Ctrl-C ends it.
+Ready. Press Ctrl-C to stop.
 
   Page               {PageUrl}
   API                {ApiUrl}
@@ -50,11 +50,11 @@ END
 
 NOTES = """\
 The emulator does not verify SigV4 signatures: a call with a wrong key, region or service name works here,
-and is refused on AWS. What a web page in a browser sends to these addresses is refused; other users of this
-machine can use them.
+but is refused on AWS. Requests that a web page in a browser sends to these addresses are refused; other users
+of this machine can use them.
 """
 
-#: Nothing is indented: the text must work when it is pasted.
+#: Not indented, so that the commands can be pasted.
 TEMPLATE = "\n".join(
     [
         ADDRESSES,
@@ -72,5 +72,5 @@ TEMPLATE = "\n".join(
 
 
 def guide(outputs: Mapping[str, str]) -> str:
-    """Return where everything is, and a call for each way to cancel an order, ready to paste."""
+    """Return the addresses, and an example of each way to cancel an order, ready to paste."""
     return TEMPLATE.format_map(outputs)

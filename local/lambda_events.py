@@ -1,6 +1,6 @@
-"""What Lambda gives to a handler: an SQS record, and the context of an invocation.
+"""The arguments that Lambda passes to a handler: SQS records, and the context of an invocation.
 
-It imports nothing but the standard library: the benchmark loads it into a process that has nothing else.
+This module only imports the standard library: the benchmark loads it into a process that has no packages.
 """
 
 import base64
@@ -30,7 +30,7 @@ class LambdaContext:
 
 
 def sqs_record(message: Mapping[str, Any]) -> Json:
-    """Return a message, as ``ReceiveMessage`` returned it, the way that Lambda puts it into an event."""
+    """Return a message from ``ReceiveMessage`` in the form that it has in a Lambda event."""
     return {
         "messageId": message["MessageId"],
         "receiptHandle": message["ReceiptHandle"],

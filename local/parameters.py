@@ -1,4 +1,4 @@
-"""Values for the template's parameters, checked as CloudFormation does."""
+"""Parse values for the template's parameters, and check them as CloudFormation does."""
 
 import re
 import shlex
@@ -9,7 +9,7 @@ from local.errors import StackError
 
 Json = dict[str, Any]
 
-#: What the local stack sets by itself, and how to choose another value.
+#: Parameters that the local stack sets itself, and what to do instead of setting them.
 RESERVED = {
     "CloposBaseUrl": "set the environment variable CLOPOS_BASE_URL instead",
     "GradualDeployments": "it is always false, since the emulator has no CodeDeploy",
@@ -39,7 +39,7 @@ def parse_parameters(text: str, template: Mapping[str, Any]) -> dict[str, str]:
     declared = template["Parameters"]
     try:
         words = shlex.split(text)
-    except ValueError as error:  # a quotation mark has no counterpart
+    except ValueError as error:  # an unclosed quotation mark
         raise StackError(f"STACK_PARAMETERS cannot be read: {error}") from error
     parameters = {}
     for word in words:

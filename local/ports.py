@@ -1,8 +1,8 @@
-"""The ports of this machine that the local stack listens on."""
+"""The address and the ports that the local stack listens on."""
 
 import socket
 
-#: Everything listens here and nowhere else: no other machine reaches it.
+#: The only address that anything listens on, so that other machines cannot reach it.
 HOST = "127.0.0.1"
 
 

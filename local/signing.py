@@ -1,4 +1,4 @@
-"""Signatures for calls of the API, as ``auth`` of a request: SigV4, and Standard Webhooks."""
+"""Sign calls of the API (SigV4, Standard Webhooks), as the ``auth`` of `requests`."""
 
 import uuid
 from datetime import UTC, datetime
@@ -37,16 +37,14 @@ class StandardWebhooks(requests.auth.AuthBase):
     """
 
     def __init__(self, secret: str) -> None:
-        Webhook(secret)  # so that a bad secret is found here, and not by the first request
+        Webhook(secret)  # so that an invalid secret fails here and not at the first request
         self._secret = secret
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the three headers of the scheme."""
+        """Add the headers of the signature."""
         body = request.body or ""
         if isinstance(body, bytes):
-            body = body.decode(
-                errors="replace"
-            )  # bytes that are not text get a signature that does not match
+            body = body.decode(errors="replace")  # the signature of bytes that are not text does not match
         webhook_id = request.headers.get("webhook-id") or f"msg_{uuid.uuid4().hex}"
         request.headers.update(webhook_headers(self._secret, body, webhook_id=webhook_id))
         return request
@@ -62,7 +60,7 @@ def webhook_headers(
     secret : str
         The signing secret.
     body : str
-        What is signed.
+        The body to sign.
     webhook_id : str
         The id of the webhook.
     signed_at : datetime, optional

@@ -37,21 +37,21 @@ class LocalStack:
     Parameters
     ----------
     aws_port, clopos_port : int
-        Where the emulator and the simulator listen; 0 means any free port.
+        The ports of the emulator and the simulator; 0 means any free port.
     clopos_base_url : str
-        An upstream to use instead of the simulator. The token is then "local-token", and is not refreshed at
-        first.
+        An upstream to use instead of the simulator. The token is then "local-token" and is not refreshed at
+        the start.
     credentials : dict
-        What the token refresh uses at that upstream.
+        The credentials for the token refresh at that upstream.
     parameters : dict
         Values for the template's parameters. Outcome events are published on the default bus unless
         `EventBusName` has another value.
     settings : dict
-        The simulator's, as in `local.simulator.Settings`.
+        Settings of the simulator, see `local.simulator.Settings`.
     xray_daemon : str
         Address and port to which the functions send their trace segments (UDP).
     report : callable
-        Is called with a line of text at the beginning of each step.
+        Called with a line of text at the beginning of each step.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class LocalStack:
     Raises
     ------
     StackError
-        From the ``with`` statement.
+        From the ``with`` statement, if the stack cannot be started.
     """
 
     outputs: dict[str, str]
@@ -127,7 +127,7 @@ class LocalStack:
         return self.call("POST", "/webhooks/cancellations", body, auth=self.webhook_auth(), headers=headers)
 
     def webhook_auth(self) -> StandardWebhooks:
-        """Return what signs requests with the stack's webhook secret."""
+        """Return the `requests` auth that signs with the stack's webhook secret."""
         return StandardWebhooks(self.webhook_secret())
 
     def webhook_secret(self) -> str:
@@ -146,7 +146,7 @@ class LocalStack:
     ) -> requests.Response:
         """Send JSON to the API. Several threads may do so at a time."""
         with requests.Session() as session:
-            session.trust_env = False  # neither a proxy nor a .netrc
+            session.trust_env = False  # use no proxy and no .netrc
             return session.request(
                 method,
                 self.outputs["ApiUrl"] + path,
@@ -185,7 +185,7 @@ class LocalStack:
         return Queue(self.client("sqs"), self.outputs["DeadLetterQueueUrl"])
 
     def physical_id(self, logical_id: str) -> str:
-        """Return the name under which the emulator knows a resource of the template."""
+        """Return the physical id of a resource of the template."""
         answer = self.client("cloudformation").describe_stack_resource(
             StackName=STACK_NAME, LogicalResourceId=logical_id
         )

@@ -25,14 +25,14 @@ AWS_PORT, CLOPOS_PORT, PAGE_PORT = 4566, 4010, 4080
 
 
 def write_outputs(outputs: Mapping[str, str]) -> None:
-    """Write the outputs in one step: whoever waits for the file must not read half of it."""
+    """Write the outputs atomically: a process that waits for the file must not read half of it."""
     scratch = OUTPUTS.with_suffix(".tmp")
     scratch.write_text(json.dumps(outputs, indent=2) + "\n")
     scratch.replace(OUTPUTS)
 
 
 def start() -> None:
-    """Run the stack until SIGTERM or Ctrl-C, which is how it is meant to end."""
+    """Run the stack until SIGTERM or Ctrl-C. Ctrl-C is the normal end and not an error."""
     with contextlib.suppress(KeyboardInterrupt):
         _run_until_interrupted()
 

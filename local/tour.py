@@ -20,8 +20,8 @@ from local.signing import webhook_headers
 from local.stack import IGNORE, STACK_NAME, LocalStack
 from local.waiting import wait_for
 
-ORDERS = range(101, 131)  # pending at Clopos when the story begins
-PATIENCE_S = 60  # for what takes up to 5 s on an idle machine
+ORDERS = range(101, 131)  # pending at Clopos at the beginning
+TIMEOUT_S = 60  # for waits that take up to 5 s on an idle machine
 WIDTH = 100
 
 
@@ -42,11 +42,11 @@ class Story:
         print(textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="  "), flush=True)
 
     def show(self, text: str) -> None:
-        """Print what was sent or received, as it is."""
+        """Print an indented block, for example what was sent or received."""
         print(textwrap.indent(text, "    "), flush=True)
 
     def show_json(self, value: Any) -> None:
-        """Print a JSON object, wrapped to the width of the page."""
+        """Print a JSON object, wrapped to `WIDTH`."""
         self.show(self._paint("36", "{" + textwrap.indent(_lines(value), " ").lstrip() + "}"))
 
     def check(self, claim: str, truth: bool) -> None:
@@ -149,10 +149,10 @@ def show_queue(story: Story, stack: LocalStack) -> None:
     dead: list[dict[str, Any]] = []
 
     def is_done() -> bool:
-        dead.extend(stack.dead_letters.receive())  # which hides them: each is received once
+        dead.extend(stack.dead_letters.receive())  # receiving hides them, so each is received once
         return all(is_cancelled(stack, order_id) for order_id in good) and len(dead) >= 3
 
-    all_done = wait_for(is_done, PATIENCE_S)
+    all_done = wait_for(is_done, TIMEOUT_S)
     story.check("the good ones are cancelled", all(is_cancelled(stack, order_id) for order_id in good))
     story.check("with one PUT each", all(bodies(stack, order_id) == [IGNORE] for order_id in good))
     log = find(lambda: stack.logs("QueueFunction"), message="order cancelled", order_id="112", source="queue")
@@ -179,7 +179,7 @@ def show_webhook(story: Story, stack: LocalStack) -> None:
     story.show(f"POST /webhooks/cancellations  {body}\n{status(answer)}")
     story.show_json(answer.json())
     story.check("accepted at once, with 202", answer.status_code == 202)
-    story.check("and cancelled through the queue", wait_for(lambda: is_cancelled(stack, 120), PATIENCE_S))
+    story.check("and cancelled through the queue", wait_for(lambda: is_cancelled(stack, 120), TIMEOUT_S))
     headers = webhook_headers(stack.webhook_secret(), body)
     forged = stack.call("POST", "/webhooks/cancellations", body.replace("120", "121"), headers=headers)
     story.check(
@@ -220,10 +220,10 @@ def auth_calls(stack: LocalStack) -> list[Any]:
 def find(logs: Callable[[], list[dict[str, Any]]], **values: Any) -> dict[str, Any] | None:
     """Return the first log record with these values, as soon as there is one."""
 
-    def look() -> dict[str, Any] | None:
+    def matching() -> dict[str, Any] | None:
         return next((record for record in logs() if values.items() <= _flat(record).items()), None)
 
-    return wait_for(look, PATIENCE_S)
+    return wait_for(matching, TIMEOUT_S)
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:

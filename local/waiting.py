@@ -8,12 +8,12 @@ T = TypeVar("T")
 
 
 def wait_for(condition: Callable[[], T], timeout_s: float, *, interval_s: float = 0.1) -> T:
-    """Call a function until it returns something true, or until the time is up.
+    """Call a function until it returns a true value, or until the time is up.
 
     Parameters
     ----------
     condition : callable
-        What to call.
+        The function to call.
     timeout_s : float
         How long to try. The function is called at least once.
     interval_s : float
@@ -22,7 +22,7 @@ def wait_for(condition: Callable[[], T], timeout_s: float, *, interval_s: float 
     Returns
     -------
     object
-        What the last call returned: it is false if the time is up.
+        The value that the last call returned: a false one if the time is up.
     """
     deadline = time.monotonic() + timeout_s
     while not (result := condition()) and time.monotonic() < deadline:

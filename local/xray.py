@@ -11,9 +11,9 @@ from local.ports import HOST
 
 Json = dict[str, Any]
 
-MAX_DATAGRAM_BYTES = 65_535  # X-Ray's limit of a document is 64 KiB, as UDP's is
-RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024  # what the kernel holds while this process is busy
-KEPT_TRACES = 1000  # an hour of use by hand
+MAX_DATAGRAM_BYTES = 65_535  # both X-Ray and UDP allow at most 64 KiB
+RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024  # what the kernel can buffer while this process is busy
+KEPT_TRACES = 1000  # enough for an hour of manual use
 
 
 def open_daemon() -> socket.socket:
@@ -51,7 +51,7 @@ class Traces:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._socket.sendto(b"", self._socket.getsockname())  # wakes the thread, and ends it
+        self._socket.sendto(b"", self._socket.getsockname())  # an empty datagram ends the thread
         self._thread.join()
         self._socket.close()
 
@@ -60,17 +60,19 @@ class Traces:
             self.add(datagram)
 
     def add(self, datagram: bytes) -> None:
-        """Keep the document of a datagram: a line that names the format, then a segment as JSON."""
+        """Store the segment in a datagram: a line that names the format, followed by the segment as JSON."""
         header, _, body = datagram.partition(b"\n")
         try:
             document = json.loads(body)
             if json.loads(header)["format"] != "json":
                 return
             trace_id, segment_id = document["trace_id"], document["id"]
-        except (ValueError, KeyError, TypeError):  # not a segment, or cut off; the sender expects no answer
+        except (ValueError, KeyError, TypeError):  # not a segment, or truncated; the sender expects no answer
             return
         with self._lock:
-            self._documents.setdefault(trace_id, {})[segment_id] = document  # the later one is complete
+            self._documents.setdefault(trace_id, {})[segment_id] = (
+                document  # a segment may be sent twice: the later one is complete
+            )
             self._documents.move_to_end(trace_id)
             while len(self._documents) > KEPT_TRACES:
                 self._documents.popitem(last=False)
@@ -87,13 +89,13 @@ class Traces:
         return roots
 
     def text(self) -> str:
-        """Return everything that was received, as JSON, to be searched."""
+        """Return everything that was received as JSON text, for searching."""
         with self._lock:
             return json.dumps(list(self._documents.values()))
 
 
 def _copies(segment: Json, parent_id: str | None = None) -> Iterator[Json]:
-    """Yield the segment and those inside it, side by side, each with the id of its parent."""
+    """Yield the segment and all of its nested subsegments as a flat list, each with the id of its parent."""
     inside = segment.get("subsegments", [])
     parent = {"parent_id": parent_id} if parent_id else {}
     yield {**segment, **parent, "subsegments": []}

@@ -85,7 +85,7 @@ class Redrive:
             print(f"  make redrive STACK={self._name} CODE={code}")
 
     def move(self, code: str) -> bool:
-        """Send the messages with this code through the queue again; return False if any failed or came back."""
+        """Send the messages with this code again; return False if one could not be sent or came back."""
         taken = self.take(limit=MOVED, hidden_s=MOVED_HIDDEN_S)
         chosen = [message for message in taken if code in (EVERY_CODE, error_code(message))]
         chosen_ids = {message["MessageId"] for message in chosen}

@@ -2,8 +2,8 @@
 
 By itself it only uses their defaults, so `sam deploy --parameter-overrides GradualDeployments=false` would
 still ask for CodeDeploy, which the emulator does not have. There is no setting for this, so a function of the
-emulator is replaced. Its version is locked, and tests/infrastructure/test_deployed.py fails if this stops working. For other
-differences between the emulator and AWS, see docs/emulator.md.
+emulator is replaced. The version is locked, and tests/infrastructure/test_deployed.py fails if this stops
+working. For other differences between the emulator and AWS, see docs/emulator.md.
 """
 
 from collections.abc import Callable

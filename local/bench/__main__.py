@@ -1,4 +1,4 @@
-"""``make bench``: measure everything that has a target, and print each target with what was measured."""
+"""``make bench``: measure everything that has a target, and print the targets with the results."""
 
 import argparse
 import contextlib
@@ -23,7 +23,7 @@ from local.console import run_command, say
 from local.errors import StackError
 from local.paths import ROOT, STATE
 
-#: What can be measured, and how many minutes that takes here with a build to compare with.
+#: What can be measured, and about how many minutes that takes if two builds are compared.
 PARTS = {"cold": 2.0, "calls": 1.0, "backlog": 3.5, "outage": 4.5}
 MB = 1_000_000
 SAM_COMPRESSION = 6  # zlib's level when sam uploads the package
@@ -31,13 +31,13 @@ MAX_COLD_TO_FLOOR, MAX_COLD_TO_PLAIN = 0.85, 0.4
 MAX_ADDED_MS = 0.4
 MAX_ZIPPED_MB, MAX_PEAK_MB = 8, 90
 MAX_BATCH_RATIO = 0.5
-COLD_CALL_S = 1.0  # a back end's user notices more
+COLD_CALL_S = 1.0  # users of a back end notice longer waits
 MIN_QUOTA_SHARE, MAX_THROTTLED_SHARE = 0.97, 0.01
 MIN_SERVED_SHARE, MAX_API_S = 0.99, 1.5
 MAX_PROBES = 15  # in a minute
 MAX_OVER_IDEAL, GRACE_S = 1.15, 15
 
-Running = Sequence[tuple[Machine, Build]]  # this build first, then the earlier one if there is one
+Running = Sequence[tuple[Machine, Build]]  # this build, then the earlier one if there is one
 
 
 def measure_cold(report: Report, running: Running, libraries: Path) -> dict[str, Cold]:
@@ -86,7 +86,7 @@ def measure_cold(report: Report, running: Running, libraries: Path) -> dict[str,
 
 
 def measure_calls(report: Report, running: Running, libraries: Path, cold: dict[str, Cold]) -> None:
-    """Compare what one call takes, and say what memory buys."""
+    """Measure single calls and batches, and report the effect of the memory setting."""
     on, built = running[0][0], [build for _, build in running]
     say(f"Warm calls: {single.WARM_ROUNDS} rounds of {single.WARM_CALLS}, in turn with bare ones")
     warm = single.warm_calls(on, built, libraries)
@@ -156,7 +156,7 @@ def measure_calls(report: Report, running: Running, libraries: Path, cold: dict[
 
 
 def report_cost(report: Report, settings: list[cost.Setting]) -> None:
-    """Show what each memory setting takes and costs."""
+    """Report the durations and costs of each memory setting."""
     chosen = cost.chosen_mb()
     rows = []
     for one in settings:
@@ -184,7 +184,7 @@ def report_cost(report: Report, settings: list[cost.Setting]) -> None:
 
 
 def measure_backlog(report: Report, running: Running, folder: Path) -> None:
-    """Empty a queue while others call the API."""
+    """Measure how the workers empty a queue while others call the API."""
     now = running[0][1]
     per_window = real_time.QUOTA - now.reserve
     expected_s = real_time.BACKLOG / per_window * real_time.WINDOW_S
@@ -227,9 +227,9 @@ def measure_backlog(report: Report, running: Running, folder: Path) -> None:
 
 
 def measure_outage(report: Report, running: Running, folder: Path) -> None:
-    """Let Clopos fail while messages wait."""
+    """Measure an outage of Clopos while messages wait."""
     now = running[0][1]
-    # What the quota without the reserve allows at once, then as much again in each window.
+    # The quota without the reserve allows so many calls at once, and as many again in each later window.
     ideal_s = (real_time.OUTAGE - 1) // (real_time.QUOTA - now.reserve) * real_time.WINDOW_S
     scenes = real_time.play("Outage", real_time.OUTAGE_S + ideal_s, real_time.outage, running)
     real_time.draw_outage(folder / "outage.svg", scenes)
@@ -257,7 +257,7 @@ def measure_outage(report: Report, running: Running, folder: Path) -> None:
 
 
 def report_ends(report: Report, name: str, scene: Scene) -> None:
-    """Say whether every message was settled."""
+    """Report whether every message was processed."""
     lost = scene.messages - len(scene.done_at)
     report.target(
         f"{name}: dead-lettered; not cancelled",
@@ -272,7 +272,7 @@ def _ms(seconds: float) -> str:
 
 
 def main() -> None:
-    """Measure, print, and exit with 0: a miss is a result."""
+    """Measure, and print the results; a missed target is not an error."""
     parser = argparse.ArgumentParser(prog="python -m local.bench", description=__doc__)
     parser.add_argument("--baseline", default="", help="a commit to build and to measure side by side")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="measure only these")
@@ -282,7 +282,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if sys.version_info[:2] != (3, 13):
         raise StackError(
-            "The functions run on Python 3.13, and so must this: make clean, make PYTHON=python3.13"
+            "The functions run on Python 3.13, so the benchmark must too: make clean, make PYTHON=python3.13"
         )
     parts = [part for part in PARTS if part in options.only]
     say(

@@ -1,4 +1,4 @@
-"""What is measured: our artifact, that of an earlier commit, a plain ``sam build``, and plain libraries."""
+"""The artifacts to measure: this build, one of an earlier commit, a plain ``sam build``, and libraries."""
 
 import hashlib
 import io
@@ -19,7 +19,7 @@ from local.errors import StackError
 from local.paths import BUILD, ROOT, STATE
 from tools.build import finish
 
-#: What the floor of a cold start imports, and what makes a bare call.
+#: The libraries for the floor of a cold start (see `floor.py`) and for bare calls.
 LIBRARIES = ("boto3", "requests")
 LOCK = ROOT / "requirements" / "dev.txt"
 
@@ -39,20 +39,20 @@ Resources:
 
 @dataclass(frozen=True)
 class Build:
-    """An artifact, and what its template says about the queue and the functions.
+    """An artifact, and the settings of its template for the queue and the functions.
 
     Attributes
     ----------
     name : str
-        How reports call it.
+        Its name in reports.
     artifact : Path
-        The code folder. All functions have the same one but for their handlers.
+        The code folder, which is the same for all functions.
     visibility_s, max_receives : int
-        Of the queue.
+        Settings of the queue.
     api_timeout_s, queue_timeout_s : int
-        Of the functions.
+        Timeouts of the functions.
     workers, reserve : int
-        How many workers the queue has, and how many calls of each window they leave to others.
+        The number of queue workers, and the calls of each window that they leave to others.
     """
 
     name: str
@@ -77,13 +77,13 @@ class Build:
             int(resources["Queue"]["RedrivePolicy"]["maxReceiveCount"]),
             int(resources["ApiFunction"]["Timeout"]),
             int(resources["QueueFunction"]["Timeout"]),
-            int(defaults.get("QueueWorkers", 2)),  # two, and no reserve, before these were parameters
+            int(defaults.get("QueueWorkers", 2)),  # before these were parameters: two, and no reserve
             int(defaults.get("ApiReserve", 0)),
         )
 
 
 def this_build(folder: Path) -> Build:
-    """Return a copy of what ``make build`` has made, so that nobody rebuilds it meanwhile."""
+    """Return a copy of the output of ``make build``, which cannot change during the benchmark."""
     return Build.of("now", read_only_copy(BUILD / "ApiFunction", folder), BUILD / "template.yaml")
 
 
@@ -96,7 +96,7 @@ def read_only_copy(artifact: Path, target: Path) -> Path:
 
 
 def earlier_build(ref: str) -> Build:
-    """Return what the build script of another commit makes of that commit.
+    """Return the build of another commit, made by the build script of that commit.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def earlier_build(ref: str) -> Build:
             tree.extractall(scratch / "tree", filter="data")
         script = next(
             path
-            for folder in ("tools", "local")  # local/ until the build script moved
+            for folder in ("tools", "local")  # it was in local/ in early commits
             if (path := scratch / "tree" / folder / "build.py").exists()
         )
         made = scratch / "made"
@@ -135,32 +135,32 @@ def earlier_build(ref: str) -> Build:
 
 
 def plain_artifact() -> Path:
-    """Return what SAM's own builder for Python makes of functions/ and requirements.txt, without bytecode.
+    """Return functions/ and requirements.txt as built by SAM's own builder for Python, without bytecode.
 
-    It needs the package index, once for each version of the two.
+    This needs the package index once for each version of the two.
 
     Raises
     ------
     subprocess.CalledProcessError
-        If sam fails; its own words are on standard error.
+        If sam fails; its output is on standard error.
     """
     sources = (ROOT / "requirements.txt", *sorted((ROOT / "functions").rglob("*.py")))
     return made_once("plain", sam_build, PLAIN_TEMPLATE.encode(), *map(Path.read_bytes, sources))
 
 
 def library_artifact() -> Path:
-    """Return boto3 and requests, nothing pruned but compiled.
+    """Return boto3 and requests, compiled and not pruned.
 
     Raises
     ------
     subprocess.CalledProcessError
-        If the installation fails; its own words are on standard error.
+        If the installation fails; its output is on standard error.
     """
     return made_once("libraries", install, repr(LIBRARIES).encode(), LOCK.read_bytes())
 
 
 def made_once(name: str, make: Callable[[Path], Path], *recipe: bytes) -> Path:
-    """Return the folder that was made from this recipe, making it in a scratch folder if there is none."""
+    """Return the folder for this recipe; call `make` if it does not exist yet."""
     folder = STATE / "bench" / f"{name}-{hashlib.sha256(b''.join(recipe)).hexdigest()[:16]}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ def sam_build(folder: Path) -> Path:
     """Run sam build in a folder and return the artifact."""
     shutil.copytree(ROOT / "functions", folder / "functions", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "requirements.txt", folder / "functions")
-    # The dependencies' compiled extensions are to be of use here.
+    # So that compiled extensions of the dependencies work on this machine.
     architecture = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
     (folder / "template.yaml").write_text(PLAIN_TEMPLATE.format(architecture=architecture))
     subprocess.run(
@@ -190,7 +190,7 @@ def sam_build(folder: Path) -> Path:
         cwd=folder,
         check=True,
         stdout=subprocess.DEVNULL,
-        # sam looks for the runtime's Python on the path.
+        # sam searches PATH for the runtime's Python.
         env={
             **os.environ,
             "SAM_CLI_TELEMETRY": "0",

@@ -1,7 +1,7 @@
 """A cold start: import the API's handler and cancel one order.
 
-It runs as `local.bench.runtime` does. Like `floor.py` it is short and imports nothing else, so that nothing
-else is measured.
+It runs in the same environment as `local.bench.runtime`. Like `floor.py`, it imports nothing else, so that
+nothing else is measured.
 """
 
 import json
@@ -26,4 +26,4 @@ with open(sys.argv[1]) as event:
 if answer["statusCode"] != 200:
     raise RuntimeError(answer["body"])
 os.write(int(os.environ["BENCH_RESULT_FD"]), b"{}\n")
-os._exit(0)  # Lambda freezes a process, it does not take it down
+os._exit(0)  # without Python's shutdown: Lambda freezes a process and does not end it

@@ -1,9 +1,9 @@
-"""What memory buys: duration and price of a cancellation at each setting, from measured CPU seconds.
+"""Durations and prices of a cancellation at each memory setting, calculated from measured CPU seconds.
 
 Lambda gives a function processor time in proportion to its memory, one whole vCPU at 1769 MB (AWS Lambda
 developer guide, "Configure Lambda function memory"). So a call that took `cpu` seconds of processor here,
-and waited for `waiting` seconds, takes `cpu / share + waiting` there, as far as a vCPU is as fast as this
-machine's processor.
+and waited for `waiting` seconds, takes `cpu / share + waiting` there, if a vCPU is as fast as this machine's
+processor.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ VCPU_MB = 1769
 # remembered: they could not be checked here.
 PRICE_PER_GB_S = 0.0000133334
 PRICE_PER_MILLION_REQUESTS = 0.20
-CLOPOS_S = 0.3  # what Clopos takes, as far as we know
+CLOPOS_S = 0.3  # the latency of Clopos, as far as we know
 
 
 @dataclass
@@ -28,7 +28,8 @@ class Setting:
     memory_mb : int
         The setting.
     cold_s, warm_s, batch_s : float
-        Seconds of a cold call and of a warm one of the API's function, and of a warm batch, with Clopos's.
+        Seconds of a cold call and of a warm call of the API's function, and of a warm batch; with Clopos's
+        latency.
     """
 
     memory_mb: int
@@ -37,7 +38,7 @@ class Setting:
     batch_s: float
 
     def per_million(self, duration_s: float, cancellations: int = 1) -> float:
-        """Return the US dollars of a million cancellations, so many of which share an invocation."""
+        """Return the US dollars for a million cancellations, with so many in each invocation."""
         gb_s = duration_s * self.memory_mb / 1024
         return (gb_s * PRICE_PER_GB_S * 1_000_000 + PRICE_PER_MILLION_REQUESTS) / cancellations
 
@@ -46,7 +47,7 @@ def settings(cold_cpu_s: float, warm_cpu_s: float, batch_cpu_s: float, batch_wai
     """Return the durations for each memory setting."""
 
     def duration_s(memory_mb: int, cpu_s: float, waiting_s: float) -> float:
-        share = min(1, memory_mb / VCPU_MB)  # all but the waiting is one thread
+        share = min(1, memory_mb / VCPU_MB)  # a single thread does all the computing
         return cpu_s / share + waiting_s
 
     return [

@@ -1,4 +1,4 @@
-"""What the measured processes talk to: Clopos and AWS, each in its own process, and a daemon for traces."""
+"""The services that the measured processes call: Clopos and AWS, each in its own process, and X-Ray."""
 
 import contextlib
 import subprocess
@@ -15,7 +15,7 @@ from local.paths import ROOT
 from local.simulator import SimulatorClient
 from local.xray import address, open_daemon
 
-#: Nobody meets this quota. The simulator counts the calls of a window one by one: hence the short one.
+#: A quota that no benchmark reaches. The window is short because the simulator keeps a list of its calls.
 UNLIMITED = {"quota": 1_000_000, "failed_quota": 1_000_000, "window": 1.0}
 
 
@@ -30,7 +30,7 @@ class Machine:
     sqs : SQS.Client
         The emulator's queues.
     aws : Lambda
-        Starts processes that find both, and a good token.
+        Starts processes that can reach both, and have a valid token.
     """
 
     clopos: SimulatorClient
@@ -38,13 +38,13 @@ class Machine:
     aws: Lambda
 
     def reset(self, **settings: Any) -> None:
-        """Let the simulator forget everything; it has order 108 then, and these settings."""
+        """Reset the simulator, apply these settings, and create order 108."""
         self.clopos.reset()
         self.clopos.configure(**settings)
         self.clopos.add_order(108)
 
     def under(self, *command: str) -> Lambda:
-        """Return what starts the same processes under a command."""
+        """Return a `Lambda` that starts the same processes with another command."""
         return replace(self.aws, under=command)
 
 
@@ -66,7 +66,7 @@ def simulator() -> Iterator[SimulatorClient]:
 @contextlib.contextmanager
 def machine() -> Iterator[Machine]:
     """Start everything, and stop it at the end of the block."""
-    # Nothing reads what is sent to the daemon: that would take processor time from what is measured.
+    # The traces are not read: that would take processor time from the measured processes.
     with (
         simulator() as clopos,
         open_daemon() as daemon,
@@ -89,6 +89,6 @@ def machine() -> Iterator[Machine]:
             "AWS_XRAY_DAEMON_ADDRESS": address(daemon),
             "BENCH_TOKEN": token,
         }
-        # The interpreter behind our virtual environment.
+        # The interpreter of which `sys.executable` is a virtual environment.
         python = getattr(sys, "_base_executable", sys.executable)
         yield Machine(clopos, aws_client("sqs", endpoint), Lambda(python, variables))

@@ -1,4 +1,4 @@
-"""Processes in an environment like Lambda's, and how long they take."""
+"""Run processes in an environment like Lambda's, and measure how long they take."""
 
 import contextlib
 import json
@@ -35,7 +35,7 @@ class Lambda:
     python : str
         The interpreter: not one of a virtual environment, which starts more slowly.
     variables : dict
-        What template.yaml sets, and where this machine's AWS is.
+        The environment variables: those of template.yaml, and the address of the emulator.
     under : tuple of str
         A command that runs the interpreter, such as valgrind's.
     """
@@ -82,20 +82,20 @@ class Process:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": ROOT_USER.access_key,
             "AWS_SECRET_ACCESS_KEY": ROOT_USER.secret_key,
-            # A sampled trace: every segment is made and sent.
+            # The trace is sampled, so all segments are created and sent.
             "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
             "POWERTOOLS_SERVICE_NAME": "clopos-cancel",
             "POWERTOOLS_METRICS_NAMESPACE": "CloposOrders",
             "POWERTOOLS_LOG_LEVEL": "INFO",
             "BENCH_RESULT_FD": str(writing),
         }
-        # -I and -S: nothing can be imported but the artifact. -B: Lambda's code folder is read-only, which
-        # our own copy of it is not for root.
+        # -I and -S: only the artifact can be imported. -B: no bytecode is written, since Lambda's code folder
+        # is read-only; for root, this copy of it is not.
         self.popen = subprocess.Popen(
             [*of.under, of.python, "-I", "-S", "-B", script, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL if of.under else None,  # valgrind talks there
+            stderr=subprocess.DEVNULL if of.under else None,  # valgrind prints to it
             env=environment | of.variables | variables,
             pass_fds=[writing],
         )
@@ -113,7 +113,7 @@ class Process:
         self._stdin.flush()
 
     def finish(self, started: float) -> Run:
-        """Wait for its end.
+        """Wait for the process to end, and return its result.
 
         Raises
         ------
@@ -139,5 +139,5 @@ class Process:
 
     def _close(self) -> None:
         self._results.close()
-        with contextlib.suppress(BrokenPipeError):  # it ended before it read all
+        with contextlib.suppress(BrokenPipeError):  # it ended before it had read everything
             self._stdin.close()

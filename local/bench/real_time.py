@@ -1,7 +1,7 @@
-"""Two scenes in Clopos's own time: a backlog while others call the API, and an outage.
+"""Two scenes in real time: a backlog while others call the API, and an outage.
 
-Nothing is scaled: 300 calls in 60 s, and 300 ms for each. Where two builds are compared they run at the same
-time, each with a Clopos and an AWS of its own; they wait for most of it.
+Nothing is scaled down: 300 calls in 60 s, and 300 ms for each. Two builds are compared at the same time, each
+with its own simulator and emulator; for most of the time they wait.
 """
 
 import contextlib
@@ -25,29 +25,29 @@ from local.simulator import Call, Settings
 from tools.progress import Progress
 
 QUOTA, WINDOW_S = Settings().quota, Settings().window
-LATENCY_S = 0.3  # what Clopos takes, as far as we know
+LATENCY_S = 0.3  # of Clopos, as far as we know
 BACKLOG = 900  # messages
-#: Each caller is an environment of its own. 30 s are longer than any answer takes: 20 calls a minute.
+#: Each caller has its own environment. An answer takes less than 30 s, so they make 20 calls a minute.
 CALLERS, CALLER_INTERVAL_S = 10, 30
 FIRST_API_ORDER = 10_001
 OUTAGE = 600  # messages
 OUTAGE_S = 120
-SETTLED_S = 30  # in this time a worker has to notice an outage
+SETTLED_S = 30  # the time in which a worker must detect an outage
 POLL_S = 0.25
-PATIENCE_S = 600  # a scene that takes this long is broken off
+TIMEOUT_S = 600  # a scene is stopped after this time
 BIN_S = 5  # of the plot
 
 
 @dataclass
 class Scene:
-    """What happened.
+    """The result of a scene.
 
     Attributes
     ----------
     build : Build
-        What ran.
+        The build that ran.
     messages : int
-        How many there were, for the orders from 1 to this number.
+        The number of messages, for the orders from 1 to this number.
     calls : list of Call
         Every call that Clopos received, oldest first.
     api_calls : list of dict
@@ -86,7 +86,7 @@ class Scene:
         return self.done_at[-1] - self.healed_at
 
     def quota_share(self, per_window: int) -> float:
-        """How much of this quota the queue used, over whole windows from its first order on.
+        """The share of this quota that the queue used, in whole windows from its first order on.
 
         With a quota of 270 in 60 s, order 811 cannot be done sooner than 180 s after the first one.
         """
@@ -95,12 +95,12 @@ class Scene:
 
     @property
     def throttled_share(self) -> float:
-        """How many of the calls were answered 429."""
+        """The share of the calls that were answered 429."""
         return sum(call.status == 429 for call in self.calls) / len(self.calls)
 
     @property
     def served_share(self) -> float:
-        """How many of the API's calls were answered 200."""
+        """The share of the API calls that were answered 200."""
         statuses = [call["status"] for call in self.api_calls]
         return statuses.count(200) / len(statuses)
 
@@ -127,7 +127,7 @@ Steps = Generator[int, None, Scene]  # yields how many messages are left
 
 
 def backlog(machine: Machine, build: Build) -> Steps:
-    """Let the workers empty the queue while others call the API."""
+    """Run a scene: the workers empty the queue while others call the API."""
     machine.reset(latency=LATENCY_S)
     machine.clopos.add_orders(range(FIRST_API_ORDER, FIRST_API_ORDER + 1000))
     queue, dead_letters = fill_queue(machine, build, BACKLOG)
@@ -150,7 +150,7 @@ def backlog(machine: Machine, build: Build) -> Steps:
         workers = start_workers(running, machine, build, queue, dead_letters)
         yield BACKLOG
         start = go(*workers, *callers)
-        while (left := sum(queue.counts())) and time.monotonic() - start < PATIENCE_S:
+        while (left := sum(queue.counts())) and time.monotonic() - start < TIMEOUT_S:
             yield left
         for caller in callers:
             caller.tell("stop")
@@ -160,7 +160,7 @@ def backlog(machine: Machine, build: Build) -> Steps:
 
 
 def outage(machine: Machine, build: Build) -> Steps:
-    """Let Clopos fail while messages wait, and the workers empty the queue when it works again."""
+    """Run a scene: Clopos fails while messages wait, and the workers empty the queue when it works again."""
     machine.reset(latency=LATENCY_S)
     machine.clopos.fail_all("unavailable")
     queue, dead_letters = fill_queue(machine, build, OUTAGE)
@@ -168,7 +168,7 @@ def outage(machine: Machine, build: Build) -> Steps:
         workers = start_workers(running, machine, build, queue, dead_letters)
         yield OUTAGE
         start, healed_at = go(*workers), 0.0
-        while (left := sum(queue.counts())) and time.monotonic() - start < PATIENCE_S:
+        while (left := sum(queue.counts())) and time.monotonic() - start < TIMEOUT_S:
             if not healed_at and time.monotonic() - start >= OUTAGE_S:
                 machine.clopos.heal()
                 healed_at = time.monotonic()
@@ -217,7 +217,7 @@ def started(machine: Machine, build: Build, *arguments: object, **variables: str
 
 
 def go(*processes: Process) -> float:
-    """Let processes begin, and return the moment."""
+    """Tell processes to begin, and return the time."""
     for process in processes:
         process.tell("go")
     return time.monotonic()
@@ -229,7 +229,7 @@ def play(
     scene: Callable[[Machine, Build], Steps],
     sets: Sequence[tuple[Machine, Build]],
 ) -> list[Scene]:
-    """Play a scene with each build at the same time, and show how far they are."""
+    """Play a scene with all builds at the same time, and show the progress."""
     progress, start = Progress(interval_s=15), time.monotonic()
     left, scenes = {}, {}
     with contextlib.ExitStack() as running:
@@ -240,7 +240,7 @@ def play(
             for build, step in list(steps.items()):
                 try:
                     left[build.name] = next(step)
-                except StopIteration as end:  # it is over
+                except StopIteration as end:  # the scene has ended
                     scenes[build] = end.value
                     left[build.name] = 0
                     del steps[build]
@@ -270,7 +270,7 @@ def draw_outage(path: Path, scenes: Sequence[Scene]) -> None:
 
 
 def draw_callers(path: Path, scenes: Sequence[Scene]) -> None:
-    """Draw how long each caller of the API waited while the backlog was worked off."""
+    """Draw how long each caller of the API waited while the backlog was processed."""
     chart = _chart("Seconds that a caller of the API waited; each dot is a call", scenes, stroke=False)
     for scene in scenes:
         chart.add(
@@ -290,5 +290,5 @@ def _chart(title: str, scenes: Sequence[Scene], *, stroke: bool = True) -> Any:
         show_dots=not stroke,
         legend_at_bottom=True,
         x_title="seconds",
-        js=[],  # nothing is loaded from elsewhere
+        js=[],  # load no scripts from the network
     )

@@ -1,4 +1,4 @@
-"""The Markdown page that a run prints."""
+"""The results as Markdown."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,7 @@ from local.console import say
 
 
 class Report:
-    """Targets, what two builds measured side by side, and tables. `missed` counts targets.
+    """Targets, comparisons of two builds, and other tables. `missed` is the number of missed targets.
 
     Parameters
     ----------
@@ -22,22 +22,22 @@ class Report:
         self.missed = 0
 
     def target(self, name: str, measured: str, is_met: bool, limit: str) -> None:
-        """Add a target, with what was measured."""
+        """Add a target and the measured value."""
         self.missed += not is_met
         self._targets.append((name, limit, measured, "met" if is_met else "**missed**"))
         say(f"  {'met   ' if is_met else 'MISSED'}  {name}: {measured}; target {limit}")
 
     def compare(self, name: str, values: Sequence[float], shown: Callable[[float], str]) -> None:
-        """Add what the two builds measured, the earlier one last; nothing if there is only one.
+        """Add a comparison of two builds; does nothing if there is only one.
 
         Parameters
         ----------
         name : str
-            Of what was measured: the less, the better.
+            What was measured; less is better.
         values : sequence of float
-            Of this build, and of the earlier one.
+            The values of this build and of the earlier one.
         shown : callable
-            Returns a value with its unit.
+            Formats a value with its unit.
         """
         if len(values) == 2:
             now, before = values
@@ -46,7 +46,7 @@ class Report:
             say(f"  {name}: {shown(before)} before, {shown(now)} now, {ratio}")
 
     def table(self, title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-        """Add a table of its own."""
+        """Add a table."""
         self._tables.append(f"### {title}\n\n{_markdown(head, rows)}")
 
     def text(self) -> str:

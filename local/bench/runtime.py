@@ -1,9 +1,9 @@
-"""Stand in for Lambda's runtime, in a process of its own: import a handler from an artifact and call it.
+"""A substitute for Lambda's runtime: import a handler from an artifact and call it.
 
-``python -I -S -B runtime.py <command> [<argument> ...]`` with the environment that `local.bench.processes`
-makes. Nothing but the standard library is imported here, so that whatever else a process loads is the
-artifact's own. What was measured goes to the file descriptor in ``BENCH_RESULT_FD`` as JSON; standard output
-is the handler's.
+``python -I -S -B runtime.py <command> [<argument> ...]`` runs in the environment that `local.bench.processes`
+provides. This module only imports the standard library, so that all other modules come from the artifact.
+Results are written as JSON to the file descriptor in ``BENCH_RESULT_FD``; standard output belongs to the
+handler.
 """
 
 import importlib
@@ -33,7 +33,7 @@ EVENT = json.loads((ROOT / "events" / "api.json").read_text())
 
 
 def handler(module: str) -> Handler:
-    """Import what the function's `Handler` property names."""
+    """Import a module of the artifact and return its handler."""
     imported: Handler = importlib.import_module(module).handler
     return imported
 
@@ -51,7 +51,7 @@ def memory(calls: str) -> Json:
     Returns
     -------
     dict
-        `peak_kib`, and how many `connections` to Clopos that opened.
+        `peak_kib`, and the number of `connections` to Clopos.
     """
     connections: list[Any] = []
     clopos = urlsplit(os.environ["CLOPOS_BASE_URL"]).port
@@ -68,7 +68,7 @@ def memory(calls: str) -> Json:
 
 
 def warm(rounds: str, libraries: str) -> Json:
-    """Cancel orders and make bare calls, in turn.
+    """Cancel orders and make bare calls, alternately.
 
     Returns
     -------
@@ -76,14 +76,14 @@ def warm(rounds: str, libraries: str) -> Json:
         The median CPU seconds of each: `handler`, and a bare call with `requests` and with `urllib3`.
     """
     api_handler = handler("api")
-    sys.path.append(libraries)  # an artifact need not have them
+    sys.path.append(libraries)  # an artifact may not have them
     import requests
     import urllib3
 
     url, headers = f"{os.environ['CLOPOS_BASE_URL']}/orders/108", {"x-token": os.environ["BENCH_TOKEN"]}
     pool = urllib3.PoolManager()
 
-    class Untraced(requests.Session):  # as it is without a tracer's patches
+    class Untraced(requests.Session):  # without the patches of a tracer
         request = inspect.unwrap(requests.Session.request)
         prepare_request = inspect.unwrap(requests.Session.prepare_request)
 
@@ -114,7 +114,7 @@ def warm(rounds: str, libraries: str) -> Json:
 
 
 def batch(orders: str, rounds: str) -> Json:
-    """Give the queue's handler batches of orders.
+    """Call the queue's handler with batches of orders.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def batch(orders: str, rounds: str) -> Json:
 
 
 def message(number: int) -> Json:
-    """Return a message of its own for order 108, as it is received."""
+    """Return a received message for order 108."""
     return {
         "MessageId": f"message-{number}",
         "ReceiptHandle": f"receipt-{number}",
@@ -147,9 +147,9 @@ def message(number: int) -> Json:
 
 
 def work(timeout_s: str) -> None:
-    """Do what Lambda's event source does with one worker: receive ten, hand them over, delete what is done.
+    """Do what Lambda's event source does for one worker: receive ten messages, call the handler, delete.
 
-    Says "ready" when the handler is imported, starts at a line on standard input, works until it is ended.
+    Reports "ready" when the handler is imported, starts at a line on standard input, runs until it is killed.
     """
     import botocore.session
 
@@ -178,7 +178,7 @@ def work(timeout_s: str) -> None:
 def call_api(timeout_s: str, delay_s: str, interval_s: str, first_order: str, step: str) -> Json:
     """Cancel one order in each interval through the API's handler, the first one after a delay.
 
-    Says "ready" when the handler is imported, starts at a line on standard input, ends at the next one.
+    Reports "ready" when the handler is imported, starts at a line on standard input, ends at the next one.
 
     Returns
     -------
@@ -201,13 +201,13 @@ def call_api(timeout_s: str, delay_s: str, interval_s: str, first_order: str, st
 
 
 def peak_kib() -> int:
-    """Return the most memory that this process has had, in KiB; `getrusage` counts its parent's too."""
+    """Return the peak memory of this process in KiB; `getrusage` would include that of its parent."""
     status = Path("/proc/self/status").read_text()
     return int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0])
 
 
 def report(result: Json | None) -> None:
-    """Tell the benchmark."""
+    """Write a result for the benchmark."""
     os.write(int(os.environ["BENCH_RESULT_FD"]), json.dumps(result).encode() + b"\n")
 
 
@@ -223,4 +223,4 @@ if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
     report(COMMANDS[command](*arguments))
     sys.stdout.flush()
-    os._exit(0)  # Lambda freezes a process, it does not take it down
+    os._exit(0)  # without Python's shutdown: Lambda freezes a process and does not end it

@@ -1,4 +1,4 @@
-"""One call at a time: cold starts, warm calls, batches, memory."""
+"""Measure one call at a time: cold starts, warm calls, batches, memory."""
 
 import re
 import statistics
@@ -22,12 +22,12 @@ WARM_CALLS = 500  # in each round
 MEMORY_CALLS = 100
 BATCH_ORDERS = 10
 BATCH_ROUNDS = 5
-CLOPOS_LATENCY_S = 0.3  # what Clopos takes, as far as we know
+CLOPOS_LATENCY_S = 0.3  # as far as we know
 
 
 @dataclass
 class Spread:
-    """A median, and how far the middle half of the values lies apart."""
+    """A median and an interquartile range."""
 
     median: float
     quartiles: float
@@ -45,14 +45,14 @@ class Spread:
 
 @dataclass
 class Cold:
-    """What starting and the first cancellation take, of one kind of process.
+    """The duration of a start with the first cancellation, for one kind of process.
 
     Attributes
     ----------
     wall_s, cpu_s : Spread
         Seconds.
     instructions : int or None
-        As callgrind counts them; None without valgrind.
+        Counted by callgrind; None without valgrind.
     """
 
     wall_s: Spread
@@ -76,7 +76,7 @@ def cold_starts(
         for kind, start in kinds.items():
             progress.show(f"Cold starts: round {number} of {COLD_ROUNDS}")
             run = machine.aws.run(*start)
-            if number:  # the round before fills the machine's file cache
+            if number:  # the first round only fills the machine's file cache
                 runs[kind].append(run)
     counts: dict[str, int | None] = dict.fromkeys(kinds)
     for kind, start in kinds.items():
@@ -95,7 +95,7 @@ def cold_starts(
 
 
 def instructions(machine: Machine, start: tuple[Any, ...]) -> int:
-    """Count the instructions of one cold start, which the load of the machine does not change."""
+    """Count the instructions of one cold start; the load of the machine does not affect them."""
     with tempfile.NamedTemporaryFile(mode="r") as output:
         valgrind = machine.under("valgrind", "--tool=callgrind", f"--callgrind-out-file={output.name}")
         valgrind.run(*start)
@@ -103,7 +103,7 @@ def instructions(machine: Machine, start: tuple[Any, ...]) -> int:
 
 
 def warm_calls(machine: Machine, builds: Sequence[Build], libraries: Path) -> list[dict[str, float]]:
-    """Measure warm calls of each build: the CPU seconds of the `handler`, and of bare calls beside it."""
+    """Measure the CPU seconds of warm calls of each build (`handler`), and of bare calls."""
     machine.reset(**UNLIMITED)
     runs: list[list[dict[str, float]]] = [[] for _ in builds]
     for _ in range(WARM_ROUNDS):
@@ -117,7 +117,7 @@ def warm_calls(machine: Machine, builds: Sequence[Build], libraries: Path) -> li
 
 
 def memory(machine: Machine, build: Build) -> dict[str, int]:
-    """Return `peak_kib` after a cold start and many calls, and the `connections` that those opened."""
+    """Return `peak_kib` after a cold start and many calls, and the `connections` that were opened."""
     machine.reset(**UNLIMITED)
     result: dict[str, int] = machine.aws.run(build.artifact, RUNTIME, "memory", MEMORY_CALLS).result
     return result
@@ -138,5 +138,5 @@ def has_valgrind() -> bool:
         return (
             subprocess.run(["valgrind", "--version"], stdout=subprocess.DEVNULL, check=False).returncode == 0
         )
-    except FileNotFoundError:  # it is not installed
+    except FileNotFoundError:  # valgrind is not installed
         return False

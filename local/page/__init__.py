@@ -1,7 +1,7 @@
-"""A live page of the local stack: what waits, what was done, why not, and buttons to try it out.
+"""A live page of the local stack: queues, results, errors, alarms, and buttons to try it out.
 
-``make start`` serves it. An order's way over the page: `controls` sends it, `watch` reads what became of it
-from logs, queues, traces and events, `regions.html` turns that into HTML, and `view` shows it in a browser.
+``make start`` serves it. `controls` sends an order; `watch` reads its outcome from logs, queues, traces and
+events; `regions.html` renders it as HTML; and `view` shows it in a browser.
 """
 
 from local.page.server import serve

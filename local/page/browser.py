@@ -11,7 +11,7 @@ from selenium.webdriver.chrome.service import Service
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 CHROMEDRIVER = shutil.which("chromedriver")
-# It calls nobody by itself, and keeps nothing.
+# Without background connections, and without a profile that is kept.
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --hide-scrollbars"
@@ -32,7 +32,7 @@ def chromium() -> Iterator[webdriver.Chrome]:
 
 
 def resize(browser: webdriver.Chrome, width: int, height: int = 900, scheme: str = "light") -> None:
-    """Give the page a size in CSS pixels, which may be smaller than any window, and a color scheme."""
+    """Set the color scheme, and the page's size in CSS pixels, which may be smaller than a window can be."""
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
@@ -43,7 +43,7 @@ def resize(browser: webdriver.Chrome, width: int, height: int = 900, scheme: str
 
 
 def screenshot(browser: webdriver.Chrome) -> bytes:
-    """Return the whole page as PNG, at the width it has now."""
+    """Return the whole page as PNG, at its current width."""
     height = browser.execute_script("return document.documentElement.scrollHeight")
     width = browser.execute_script("return document.documentElement.clientWidth")
     image: str = browser.execute_cdp_cmd(

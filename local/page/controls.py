@@ -1,4 +1,4 @@
-"""What the page's buttons do, and the words that say what came of it."""
+"""The actions of the page's buttons, and the status line with their results."""
 
 import contextlib
 import itertools
@@ -27,8 +27,8 @@ ANSWERS: dict[str, AnyFault | None] = {
     "HTML": "html",
     "not at all": Fault(delay=SILENCE_S, name="silence"),
 }
-RECEIPT = 10950  # of every order that is accepted already
-MISSING_ORDER = 404404  # so far above the others that nobody adds an order with this number by accident
+RECEIPT = 10950  # the receipt of every accepted order
+MISSING_ORDER = 404404  # far above the numbers of the orders that the page adds
 
 
 class Controls:
@@ -37,9 +37,9 @@ class Controls:
     Parameters
     ----------
     stack : LocalStack
-        A running one.
+        A running stack.
     dead_letters : DeadLetters
-        Of that stack.
+        Its dead letters.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Controls:
         self.answer = NORMALLY
 
     def status(self) -> str:
-        """Return what is under way, or else what came of the last press of a button."""
+        """Return the calls in progress, or the result of the last action."""
         if not (under_way := self.under_way()):
             return self._said
         more = f" (and {len(under_way) - 1} more)" if len(under_way) > 1 else ""
@@ -80,7 +80,7 @@ class Controls:
         """Cancel a new order through the webhook, signed with the secret that is stored now."""
         try:
             signature = self._stack.webhook_auth()
-        except ValueError:  # somebody has stored something else; the text of the error could quote it
+        except ValueError:  # the user has stored something else, which the error's text may quote
             self.say("The webhook secret is not base64, so nothing can be signed with it")
             return
         order_id = self._new_order()
@@ -100,7 +100,7 @@ class Controls:
         self._send(MISSING_ORDER)
 
     def answer_with(self, answer: str) -> None:
-        """Let Clopos answer every PUT in one of the ways of `ANSWERS` from now on."""
+        """Make Clopos answer every PUT from now on in one of the ways of `ANSWERS`."""
         fault = ANSWERS[answer]
         self._stack.clopos.heal()
         if fault is not None:
@@ -109,7 +109,7 @@ class Controls:
         self.say(f"Clopos now answers {answer}")
 
     def revoke_tokens(self) -> None:
-        """Let Clopos reject every token that it has issued."""
+        """Make Clopos reject every token that it has issued."""
         self._stack.clopos.revoke_tokens()
         self.say("Clopos now rejects every token that it has issued")
 
@@ -122,7 +122,7 @@ class Controls:
         self.say(f"{_dead_letters(self._dead_letters.delete())} deleted")
 
     def _new_order(self, **properties: Any) -> int:
-        with self._numbering:  # two clicks are two orders
+        with self._numbering:  # so that two clicks make two orders
             numbers = [int(number) for number in self._stack.clopos.statuses() if number.isdecimal()]
             order_id = max((number for number in numbers if number < MISSING_ORDER), default=0) + 1
             self._stack.clopos.add_order(order_id, **properties)
@@ -138,7 +138,7 @@ class Controls:
         with self._shown({"source": source, "order_id": order_id, "call": call}):
             try:
                 answer = self._stack.call(method, path, json.dumps(body), auth=auth)
-            except requests.RequestException as error:  # the stack is ending, or an answer takes too long
+            except requests.RequestException as error:  # the stack is stopping, or the answer is late
                 self.say(f"{call}: no answer ({type(error).__name__})")
                 return
             took_s = answer.elapsed.total_seconds()

@@ -1,4 +1,4 @@
-"""The messages of the dead-letter queue: a look at them, and what can be done with them."""
+"""Show, redrive or delete the messages of the dead-letter queue."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Json = dict[str, Any]
 
 SHOWN_BODY_CHARS = 200
 HIDDEN_S = 30  # while they are moved
-RECEIVED_TOO_OFTEN = "received too often"  # SQS itself has moved the message, and gives no reason
+RECEIVED_TOO_OFTEN = "received too often"  # SQS itself has moved the message, without a reason
 
 
 class DeadLetters:
@@ -17,7 +17,7 @@ class DeadLetters:
     Parameters
     ----------
     dead_letters, queue : Queue
-        Where the messages are, and where they came from.
+        The dead-letter queue, and the queue that its messages came from.
     """
 
     def __init__(self, dead_letters: Queue, queue: Queue) -> None:
@@ -29,7 +29,7 @@ class DeadLetters:
         return self._dead_letters.counts().visible
 
     def peek(self) -> list[Json]:
-        """Return `code`, `message`, `body` (cut) and `length` of up to ten messages, and leave them there."""
+        """Return `code`, `message`, `body` (truncated) and `length` of up to ten messages, which stay."""
         return [_reason(message) for message in self._dead_letters.receive(hide_s=0)]
 
     def redrive(self) -> int:
@@ -47,7 +47,7 @@ class DeadLetters:
     def _collect(self) -> list[Json]:
         """Return the messages that are there now, hidden from others.
 
-        All are collected before the first one is sent: one that fails again at once is not met twice.
+        All are collected before the first one is sent, so that one that fails again is not sent twice.
         """
         messages: list[Json] = []
         while received := self._dead_letters.receive(hide_s=HIDDEN_S):

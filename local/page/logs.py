@@ -1,4 +1,4 @@
-"""What the functions have logged since the last look."""
+"""Read new log lines of the functions."""
 
 import itertools
 import json
@@ -7,16 +7,16 @@ from typing import Any
 
 Json = dict[str, Any]
 
-OVERLAP_MS = 2000  # lines that were written at the same time may become visible one after the other
+OVERLAP_MS = 2000  # lines with the same timestamp may become visible at different times
 
 
 class NewLogLines:
-    """Reads log groups bit by bit: reading all of them each second would take ever longer.
+    """Reads log groups incrementally: reading everything each second would take longer and longer.
 
     Parameters
     ----------
     logs : boto3 client
-        Of CloudWatch Logs.
+        A client of CloudWatch Logs.
     groups : sequence of str
         Names of the log groups.
     """

@@ -1,6 +1,6 @@
-"""What CloudWatch would measure for the template's alarms, as far as the logs and the queues say it.
+"""Calculate the metrics of the template's alarms from the logs and the queues, since the emulator has none.
 
-The emulator measures none of it. What Lambda itself would count as `Errors` is in no log.
+Lambda's own metric `Errors` is not included: crashes are not in the logs.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ def measure(template: Json, records: Iterable[Json], queue: Json, now: float) ->
     Parameters
     ----------
     template : dict
-        Whose alarms look at the metrics.
+        The template with the alarms.
     records : iterable of dict
         The functions' log lines, oldest first.
     queue : dict
@@ -30,7 +30,7 @@ def measure(template: Json, records: Iterable[Json], queue: Json, now: float) ->
         for resource in template["Resources"].values()
         if resource["Type"] == "AWS::CloudWatch::Alarm"
     ]
-    # A metric that the functions write themselves is measured even if nothing was written yet.
+    # A metric that the functions write is included even if it has no data yet.
     metrics: dict[str, Points] = {
         alarm["MetricName"]: [] for alarm in alarms if not alarm["Namespace"].startswith("AWS/")
     }
@@ -42,7 +42,7 @@ def measure(template: Json, records: Iterable[Json], queue: Json, now: float) ->
                 values = record[metric["Name"]]
                 points = metrics.setdefault(metric["Name"], [])
                 points += [(at, value) for value in (values if isinstance(values, list) else [values])]
-        # Of the error codes of a failed call, all but this one are 5xx answers.
+        # Of the error codes of failed calls, all but this one have a 5xx status.
         if record.get("outcome") == "failed" and record["result"]["error"] != "rate_limited":
             failed_calls.append((record["at"], 1))
     metrics["5XXError"] = failed_calls

@@ -1,4 +1,4 @@
-"""The outcomes that the stack publishes on EventBridge, read as any consumer would: by a rule and a queue."""
+"""Read the outcomes that the stack publishes on EventBridge, as a consumer does: with a rule and a queue."""
 
 import json
 from collections import deque
@@ -19,7 +19,7 @@ class Outcomes:
     Parameters
     ----------
     events, sqs : boto3 client
-        Of EventBridge and of SQS.
+        Clients of EventBridge and SQS.
     """
 
     def __init__(self, events: Any, sqs: Any) -> None:

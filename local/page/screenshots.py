@@ -17,14 +17,14 @@ from local.xray import Traces
 
 SHOTS = {"page.png": (1280, "light"), "page-narrow-dark.png": (400, "dark")}
 ORDERS = 24
-PATIENCE_S = 30
-SETTLED_S = 2.5  # two refreshes, and the way of a message that waits for its retry
+TIMEOUT_S = 30
+SETTLED_S = 2.5  # two refreshes, and the time until a deferred message is received again
 
 
 def take(url: str, write: Callable[[str, bytes], object]) -> None:
-    """Press a few buttons, wait for what they lead to, and take a picture in each size."""
+    """Press some buttons, wait for their results, and take a screenshot in each size."""
     with chromium() as browser:
-        wait = WebDriverWait(browser, PATIENCE_S)
+        wait = WebDriverWait(browser, TIMEOUT_S)
 
         def press(button: str) -> None:
             browser.find_element(By.XPATH, f"//button[normalize-space()='{button}']").click()
@@ -58,7 +58,7 @@ def take(url: str, write: Callable[[str, bytes], object]) -> None:
 
 
 def main() -> None:
-    """Take the screenshots of a stack that is started for them."""
+    """Start a stack and take the screenshots."""
     if not (CHROMIUM and CHROMEDRIVER):
         sys.exit("Chromium and its driver are needed. On Debian: apt install chromium chromium-driver")
     with (

@@ -1,4 +1,4 @@
-"""Serves the page, and the API's description next to it, on a port of this machine."""
+"""Serve the page and the API reference on a port of this machine."""
 
 import contextlib
 import socket
@@ -24,14 +24,14 @@ from local.stack import LocalStack
 from local.xray import Traces
 
 HERE = Path(__file__).parent
-SHUTDOWN_S = 1  # how long an open browser may delay the end
+SHUTDOWN_S = 1  # the longest that an open browser may delay the end
 
 
 @contextlib.contextmanager
 def serve(stack: LocalStack, traces: Traces, port: int = 0) -> Iterator[str]:
     """Serve the page on a port (0: any free one) in a thread of its own, and yield its address.
 
-    NiceGUI keeps its pages for as long as a process lives, so a process can do this once.
+    NiceGUI cannot remove pages, so this works only once per process.
     """
     watch = Watch(stack, traces)
     controls = Controls(stack, watch.dead_letters)
@@ -39,7 +39,7 @@ def serve(stack: LocalStack, traces: Traces, port: int = 0) -> Iterator[str]:
     with ThreadPoolExecutor(1) as watching, socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, port))
-        listener.listen()  # who calls before the server is up waits for it
+        listener.listen()  # requests that come before the server is ready wait for it
 
         @ui.page("/")
         def show() -> None:
@@ -54,7 +54,7 @@ def serve(stack: LocalStack, traces: Traces, port: int = 0) -> Iterator[str]:
             tailwind=False,
             show_welcome_message=False,
         )
-        # The page has buttons and no password: no other site may press them.
+        # The page has buttons and no password, so other sites must not be able to call it.
         config = uvicorn.Config(guarded(app), log_level="error", timeout_graceful_shutdown=SHUTDOWN_S)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)

@@ -1,4 +1,4 @@
-"""The way of one order, as bars: from its traces in X-Ray's format."""
+"""Turn the X-Ray traces of one order into the bars of a timeline."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from local.xray import Traces
 
 Json = dict[str, Any]
 
-SHORTEST_S = 0.001  # a trace that took no measurable time is drawn as if it had taken this
+SHORTEST_S = 0.001  # the duration to draw for a trace that took no measurable time
 
 
 def trace_of(result: Json, traces: Traces) -> list[Json]:
@@ -22,14 +22,14 @@ def trace_of(result: Json, traces: Traces) -> list[Json]:
     result : dict
         A line of a function's log.
     traces : Traces
-        Where the functions' segments are.
+        The received segments.
     """
     sent = re.match(r"Root=([\w-]+)", result.get("message_trace") or "")
     sources = {sent[1]: "webhook"} if sent else {}
     sources[result.get("xray_trace_id", "")] = result.get("source", "webhook")
     bars: list[Json] = []
     for trace_id, source in sources.items():
-        # A batch is one trace: the other orders in it are not asked for.
+        # A batch is one trace: leave out the other orders in it.
         roots = [
             root
             for root in traces.trace(trace_id)

@@ -1,4 +1,4 @@
-"""The page in one browser."""
+"""The page as one browser shows it."""
 
 import asyncio
 import re
@@ -19,10 +19,10 @@ from local.page.watch import SHOWN_ORDERS, Watch
 
 HERE = Path(__file__).parent
 REFRESH_S = 1.0
-AT_ONCE_S = 0.1  # an action that takes longer is shown as under way
-# A click anywhere in a row says which one it was.
+AT_ONCE_S = 0.1  # an action that takes longer is shown as in progress
+# A click anywhere in a row sends the row's id.
 CHOSEN = "event => { const row = event.target.closest('[data-id]'); if (row) emit(row.dataset.id); }"
-# What it looks like to boto3 and requests if the emulator or the simulator has ended, or is about to.
+# The errors of boto3 and requests if the emulator or the simulator is being or has been stopped.
 STOPPED = (BotoCoreError, ClientError, requests.RequestException)
 
 templates = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True)
@@ -37,18 +37,18 @@ class View:
     Parameters
     ----------
     watch : Watch
-        What it shows.
+        The data to show.
     controls : Controls
-        What its buttons do.
+        The actions of the buttons.
     watching : ThreadPoolExecutor
-        The one thread on which `watch` is used.
+        The single thread that uses `watch`.
     """
 
     def __init__(self, watch: Watch, controls: Controls, watching: ThreadPoolExecutor) -> None:
         self._watch = watch
         self._controls = controls
         self._watching = watching
-        self._chosen = ""  # the newest result, until somebody chooses one
+        self._chosen = ""  # empty until the user chooses a result: then the newest one is shown
         self._is_stopped = False
         self._answers: dict[str, ui.html] = {}
         ui.add_css(HERE / "style.css")
@@ -116,7 +116,7 @@ class View:
         return button.on("click", partial(self._act, action), args=[])
 
     async def _act(self, action: Callable[[], None]) -> None:
-        """Do what a button says, and show at once that it is under way."""
+        """Perform an action; if it takes long, show that it is in progress."""
         work = asyncio.create_task(run.io_bound(action))
         done, _ = await asyncio.wait([work], timeout=AT_ONCE_S)
         if not done:
@@ -132,7 +132,7 @@ class View:
         await self._refresh()
 
     async def _refresh(self) -> None:
-        """Show what there is now; the browser is sent what has changed."""
+        """Show the current data; only the parts that have changed are sent to the browser."""
         loop = asyncio.get_running_loop()
         try:
             seen = await loop.run_in_executor(self._watching, self._watch.snapshot)

@@ -1,4 +1,4 @@
-"""What there is to see of a running local stack."""
+"""Collect the data of a running local stack that the page shows."""
 
 import itertools
 import time
@@ -22,37 +22,37 @@ KEPT_RECORDS = 2000  # log lines and metrics, of about 500 orders
 SHOWN_RESULTS = 10
 SHOWN_ORDERS = 30
 LOG_GROUPS = ("ApiLogGroup", "QueueLogGroup", "WebhookLogGroup", "TokenRefreshLogGroup")
-# The statuses that are counted even if no order has one of them, so that no number appears out of nowhere.
+# The statuses that are always shown, even if no order has them.
 STATUSES = ("PENDING", "RECEIVED", "IGNORE")
 
 
 class Watch:
-    """Gathers what the page shows. Its methods block, and belong on one thread.
+    """Collects the data for the page. Its methods block, and must all be called in one thread.
 
     Parameters
     ----------
     stack : LocalStack
-        A running one.
+        A running stack.
     traces : Traces
-        The daemon that the stack's functions send their segments to.
+        The daemon that receives the segments of the stack's functions.
     """
 
     def __init__(self, stack: LocalStack, traces: Traces) -> None:
         self._stack = stack
         self._traces = traces
-        self.has_simulator = hasattr(stack, "clopos")  # else the orders are at another Clopos
+        self.has_simulator = hasattr(stack, "clopos")  # otherwise the orders are at another upstream
         self._template = built_template()
-        # boto3 makes clients in one thread at a time, so all are made here.
+        # boto3 cannot create clients in several threads at once, so all are created here.
         self._queue = stack.queue
         self.dead_letters = DeadLetters(stack.dead_letters, stack.queue)
         self._outcomes = Outcomes(stack.client("events"), stack.client("sqs"))
         self._log_lines = NewLogLines(stack.client("logs"), [stack.physical_id(name) for name in LOG_GROUPS])
         self._records: deque[Json] = deque(maxlen=KEPT_RECORDS)  # oldest first
-        self._orders: dict[str, str] = {}  # the one that changed last is at the end
+        self._orders: dict[str, str] = {}  # ordered by their last change
         self._statuses = dict.fromkeys(STATUSES, 0)
 
     def snapshot(self) -> Json:
-        """Return all that the page shows, and nothing secret."""
+        """Return everything that the page shows; it contains no secrets."""
         self._records.extend(self._log_lines)
         now = time.time()
         visible, hidden = self._queue.counts()

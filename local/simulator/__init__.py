@@ -1,7 +1,7 @@
 """Clopos Open API v2, simulated from its public documentation, for development and tests.
 
-`Simulator` runs one in a thread; ``python -m local.simulator`` is a process of its own, and `SimulatorClient`
-controls it. `Settings` say what state Clopos is in; a `Fault` says how it answers single calls.
+`Simulator` runs one in a thread; ``python -m local.simulator`` runs one as a process, which `SimulatorClient`
+controls. `Settings` are the state of Clopos; a `Fault` is how it answers a certain call.
 """
 
 from local.simulator.calls import Call

@@ -1,4 +1,4 @@
-"""The command line: a simulator as a process of its own, until SIGINT or SIGTERM."""
+"""The command line: run a simulator as a process until SIGINT or SIGTERM."""
 
 import argparse
 import asyncio
@@ -35,9 +35,9 @@ def main() -> None:
         for token in tokens:
             upstream.accept_token(token)
         asyncio.run(serve(upstream, host, port, _announce))
-    except ValueError as error:  # not a setting
+    except ValueError as error:  # an invalid setting
         parser.error(str(error))
-    except OSError as error:  # cannot listen there
+    except OSError as error:  # cannot listen on this address
         why = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror
         sys.exit(f"Clopos simulator: cannot listen on {host}:{port}: {why}")
 

@@ -1,4 +1,4 @@
-"""What an answer says, before anything is written to a connection."""
+"""An answer of the simulated Clopos: status, headers and body."""
 
 import dataclasses
 import json
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 Json = dict[str, Any]
-Headers = dict[str, str | None]  # None leaves a header out that would be sent otherwise
+Headers = dict[str, str | None]  # None removes a header that would be sent otherwise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Answer:
         if isinstance(self.body, bytes):
             return self.body
         text = self.body if isinstance(self.body, str) else json.dumps(self.body)
-        # Bytes that are no UTF-8 travel through the JSON of the controls as surrogate escapes.
+        # In the JSON of the controls, bytes that are not UTF-8 are represented by surrogate escapes.
         return text.encode("utf-8", "surrogateescape")
 
 
 def timestamp(unix: float) -> str:
-    """Return Unix seconds the way Clopos writes a time."""
+    """Return Unix seconds in the format of Clopos's timestamps."""
     return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
@@ -50,6 +50,6 @@ def json_object(text: str) -> Json:
     """Return the JSON object in a text; an empty one if there is none."""
     try:
         value = json.loads(text)
-    except ValueError:  # not JSON: to Clopos the same as an object that lacks every field
+    except ValueError:  # Clopos treats what is not JSON like an object without fields
         return {}
     return value if isinstance(value, dict) else {}

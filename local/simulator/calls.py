@@ -14,11 +14,11 @@ class Call:
     method: str
     path: str  # as on the request line, with the query
     order_id: str | None
-    headers: CaseInsensitiveDict[str] = dataclasses.field(repr=False)  # one of them is a token
-    body: str = dataclasses.field(repr=False)  # may hold credentials
+    headers: CaseInsensitiveDict[str] = dataclasses.field(repr=False)  # includes the token
+    body: str = dataclasses.field(repr=False)  # may contain credentials
     time: float  # monotonic
-    client_port: int  # two calls of one client with the same port came on the same connection
-    status: int | None = None  # None: no whole answer was sent
+    client_port: int  # calls with the same port came on the same connection
+    status: int | None = None  # None if no complete answer was sent
     fault: str | None = None
 
     def __post_init__(self) -> None:

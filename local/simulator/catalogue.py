@@ -1,7 +1,7 @@
-"""The faults that have a name.
+"""The named faults.
 
-`FAULTS` are what Clopos and the network in between are known to do. `RUDE_FAULTS` are what no documentation
-mentions and what still happens to HTTP clients.
+`FAULTS` are known behaviour of Clopos and of networks. `RUDE_FAULTS` are not documented anywhere, but happen
+to HTTP clients.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from local.simulator.rate_limits import RATE_LIMIT_HEADERS
 from local.simulator.refusals import REFUSALS, STYLES, refuse
 
 FROM_A_PROXY: Headers = {"Content-Type": "text/html"} | dict.fromkeys(RATE_LIMIT_HEADERS)
-# What a refusal says beyond its text if it is scripted: body, headers.
+# What a scripted refusal has besides its text: fields of the body, and headers.
 _NO_QUOTA_LEFT: Headers = {"RateLimit-Remaining": "0", "RateLimit-Reset": "1"}
 _SCRIPTED: dict[str, tuple[Json, Headers]] = {
     "token_expired": ({"expires_at": "2026-01-08T06:05:32.000000Z"}, {}),
@@ -54,7 +54,7 @@ FAULTS = _named(
     }
 )
 
-# Values of a header that says how long to wait, or how many calls are left.
+# Unusual values of a header that has a time to wait or the number of calls left.
 ODD_NUMBERS = {
     "year_99999": "Fri, 31 Dec 99999 23:59:59 GMT",
     "year_1": "Mon, 01 Jan 0001 00:00:00 +2359",
@@ -93,7 +93,7 @@ def _text(status: int, error: str, text: str) -> Fault:
 
 RUDE_FAULTS = _named(
     {
-        # Interim answers before the real one, in the same packet and apart.
+        # Interim answers before the final one, in the same packet and separately.
         "processing": Fault(interim=(102,), interval=0),
         "processing_apart": Fault(interim=(102,), interval=0.3),
         "early_hints": Fault(interim=(103,), interval=0),
@@ -106,7 +106,7 @@ RUDE_FAULTS = _named(
         "interims_without_end": Fault(
             interim=(100,) * 600, delivery="silence", processed=False, interval=0.1
         ),
-        # Bytes that belong to no answer. By default they claim that this call's order is cancelled.
+        # Bytes after the answer. By default they say that the order of this call is cancelled.
         "no_content_with_body": Fault(204, "", delivery="surplus", interval=0),
         "no_content_with_late_body": Fault(204, "", delivery="surplus", interval=0.3),
         "surplus": Fault(delivery="surplus", interval=0),
@@ -176,7 +176,7 @@ RUDE_FAULTS = _named(
             for number, value in ODD_NUMBERS.items()
         },
         "cookie": Fault(headers={"Set-Cookie": "session=from-clopos; Path=/"}),
-        # Errors that repeat what the call sent.
+        # Errors that repeat values of the call.
         **_echoes("echo_token", 401, "token"),
         **_echoes("echo_token_400", 400, "token"),
         **_echoes("echo_client_secret", 401, "client_secret"),
@@ -193,7 +193,7 @@ RUDE_FAULTS = _named(
 
 
 def find(fault: AnyFault) -> Fault:
-    """Return a fault that is given as itself, as its fields, or by its name.
+    """Return a fault, given as a `Fault`, as its fields, or by its name.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The controls of a simulator in another thread or process."""
+"""A client for the controls of a simulator in another thread or process."""
 
 import dataclasses
 import json
@@ -17,19 +17,19 @@ from local.simulator.settings import BASE_PATH
 class SimulatorClient:
     """The controls of the simulator at an address.
 
-    A fault is a `Fault`, its fields as a dict, or its name in `FAULTS` or `RUDE_FAULTS`. New faults queue up
-    behind those that are still to come. A call with an invalid token, or over the quota, is rejected as usual
-    and uses up no fault.
+    A fault is a `Fault`, its fields as a dict, or its name in `FAULTS` or `RUDE_FAULTS`. New faults are
+    added after those that are still pending. A call with an invalid token, or over the quota, is rejected as
+    usual and uses up no fault.
 
     Parameters
     ----------
     url
-        Of the simulator, with or without the base path.
+        The simulator's URL, with or without the base path.
 
     Raises
     ------
     ValueError
-        From a method whose arguments the simulator does not accept.
+        Every method, if the simulator does not accept its arguments.
     """
 
     def __init__(self, url: str) -> None:
@@ -39,11 +39,11 @@ class SimulatorClient:
         self._session.trust_env = False  # never through a proxy
 
     def reset(self) -> None:
-        """Start again with the first settings: no orders, calls, faults or used quota. Tokens stay valid."""
+        """Restore the initial state: settings, orders, calls, faults and quotas. Tokens stay valid."""
         self._send("reset")
 
     def configure(self, **settings: Any) -> Json:
-        """Change some `Settings`, and return all; a tier whose quota changes starts counting anew."""
+        """Change some `Settings`, and return all. If a quota changes, its count starts at zero again."""
         return dict(self._send("configure", **settings))
 
     def add_order(
@@ -59,15 +59,15 @@ class SimulatorClient:
         Parameters
         ----------
         order_id
-            Its id; one of digits only is a number in Clopos's answers.
+            Its id. If it has only digits, it is a number in Clopos's answers.
         venue_id
             Its venue; None for the one in the settings.
         status
             ``PENDING``, ``RECEIVED``, ``DELIVERED`` or ``IGNORE``.
         receipt_id
-            The id of its receipt, as an accepted order has one; None for no receipt.
+            The id of its receipt (accepted orders have one); None for no receipt.
         **fields
-            Further fields of the order, or other values of the usual ones.
+            More fields of the order, or other values for the usual ones.
         """
         order = {"order_id": order_id, "venue_id": venue_id, "status": status, "receipt_id": receipt_id}
         return dict(self._send("add_order", **order, **fields))
@@ -89,7 +89,7 @@ class SimulatorClient:
     def fail(self, order_id: int | str, *faults: AnyFault, repeat: int | None = 1) -> None:
         """Answer the next PUTs of an order with these faults, one each.
 
-        The last one lasts for `repeat` calls (None: for ever).
+        The last one is repeated for `repeat` calls (None: without end).
         """
         self._send("fail", order_id=order_id, faults=_as_json(faults), repeat=repeat)
 
@@ -110,23 +110,23 @@ class SimulatorClient:
         self._send("fail_auth", faults=_as_json(faults), repeat=repeat)
 
     def fail_some(self, probability: float, *faults: AnyFault, seed: int = 0) -> None:
-        """Let this share of all other PUTs meet one of the faults, by chance.
+        """Answer other PUTs with one of the faults, at random, with this probability.
 
-        Only the seed, the order and the number of its PUTs decide: a seed gives the same faults again, in
-        whichever order the calls of several workers arrive.
+        Only the seed, the order and the number of its PUTs decide. So the same seed gives the same faults,
+        regardless of the order in which the calls of several workers arrive.
         """
         self._send("fail_some", probability=probability, faults=_as_json(faults), seed=seed)
 
     def heal(self) -> None:
-        """Forget every fault that is still to come."""
+        """Remove all pending faults."""
         self._send("heal")
 
     def calls(self, order_id: int | str | None = None, method: str | None = "PUT") -> list[Call]:
-        """Return the calls received, oldest first. None stands for any order, and for any method."""
+        """Return the calls received, oldest first. None means any order, or any method."""
         return [Call(**call) for call in self._send("calls", order_id=order_id, method=method)]
 
     def issue_token(self, expires_in: float | None = None, venue_id: int | None = None) -> str:
-        """Return a new token, valid besides all others; a negative `expires_in` makes it an expired one."""
+        """Return a new token; the others stay valid. With a negative `expires_in`, it has already expired."""
         return str(self._send("issue_token", expires_in=expires_in, venue_id=venue_id))
 
     def accept_token(self, token: str, expires_at: int = 2**32, venue_id: int | None = None) -> None:
@@ -134,7 +134,7 @@ class SimulatorClient:
         self._send("accept_token", token=token, expires_at=expires_at, venue_id=venue_id)
 
     def expire_tokens(self) -> None:
-        """Reject every token issued so far as expired, even if it was announced to live longer."""
+        """Reject every token issued so far as expired, whatever its `expires_at` was."""
         self._send("expire_tokens")
 
     def revoke_tokens(self, token: str | None = None) -> None:
@@ -156,5 +156,5 @@ def _as_json(faults: Iterable[AnyFault]) -> list[Json | str]:
 
 def _bytes_as_text(value: Any) -> str:
     if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")  # `Answer.content` makes bytes of it again
+        return value.decode("utf-8", "surrogateescape")  # `Answer.content` turns it into bytes again
     raise TypeError(f"{type(value).__name__} is no JSON")

@@ -12,7 +12,7 @@ CONTROLS_PATH = "/_simulator/"
 
 
 class Controls:
-    """The routes by which a test or a person tells the simulator what to do."""
+    """The routes by which a test or a person controls the simulator."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -51,9 +51,9 @@ class Controls:
             return web.json_response({"error": f"the controls are {list(self._controls)}"}, status=404)
         try:
             return web.json_response(control(**json.loads(await request.text() or "{}")))
-        except (TypeError, ValueError) as error:  # the arguments do not fit
+        except (TypeError, ValueError) as error:  # wrong arguments
             return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
 
     def _calls(self, **arguments: Any) -> list[dict[str, Any]]:
-        """Return the calls received, oldest first. None stands for any order, and for any method."""
+        """Return the calls received, oldest first. None means any order, or any method."""
         return [call.as_json() for call in self._upstream.calls(**arguments)]

@@ -1,4 +1,4 @@
-"""How an answer travels: what is written to the connection, in which parts, and how the connection ends."""
+"""How an answer is delivered: the bytes, the parts in which they are sent, and how the connection ends."""
 
 import asyncio
 import dataclasses
@@ -14,9 +14,9 @@ from aiohttp.abc import AbstractStreamWriter
 
 @dataclasses.dataclass(frozen=True)
 class Message:
-    """An answer as bytes, without the headers that say where its body ends.
+    """An answer as bytes, without the headers that determine where its body ends.
 
-    `surplus` is what some deliveries write after the answer has ended.
+    `surplus` is what some deliveries write after the end of the answer.
     """
 
     status: int
@@ -40,7 +40,7 @@ class Message:
 
 @dataclasses.dataclass(frozen=True)
 class Delivery:
-    """What is written: its parts, what becomes of the connection, and whether that is the whole answer."""
+    """What is written: its parts, what happens to the connection, and whether the answer is complete."""
 
     parts: Sequence[bytes]
     ending: Literal["keep", "close", "reset"] = "keep"
@@ -150,12 +150,12 @@ DELIVERIES: dict[str, Callable[[Message], Delivery]] = {
     "until_close": _until_close,  # no length: the body ends with the connection
     "reset": _reset,
     "close": _close,
-    "silence": _silence,  # the connection stays open, and nothing comes
+    "silence": _silence,  # the connection stays open, and nothing is sent
     "truncated": _truncated,
     "stalled": _stalled,  # half the body, and the connection stays open
     "drip": _drip,
     "drip_headers": _drip_headers,
-    "surplus": _surplus,  # further bytes after the answer has ended
+    "surplus": _surplus,  # more bytes after the end of the answer
     "two_lengths": _two_lengths,
     "not_http": _not_http,
     "chunked": _chunked,
@@ -175,21 +175,21 @@ def interim(status: int) -> bytes:
 
 
 async def write(transport: Any, delivery: Delivery, interval: float) -> bool:
-    """Write to a connection past aiohttp, which does not let a server break HTTP.
+    """Write to a connection directly: aiohttp does not allow a server to break HTTP.
 
     Parameters
     ----------
     transport
-        Of the connection; None if the client has left.
+        The connection's transport; None if the client has disconnected.
     delivery
         What to write.
     interval
-        Seconds between two parts; with 0 they leave in one piece.
+        Seconds between two parts; with 0 they are sent together.
 
     Returns
     -------
     bool
-        Whether the whole answer was written.
+        Whether the complete answer was written.
     """
     if transport is None:
         return False
@@ -197,20 +197,20 @@ async def write(transport: Any, delivery: Delivery, interval: float) -> bool:
     for number, part in enumerate(parts):
         if number:
             await asyncio.sleep(interval)
-        if transport.is_closing():  # the client had enough
+        if transport.is_closing():  # the client has disconnected
             return False
         transport.write(part)
     if delivery.ending == "close":
         transport.close()
     elif delivery.ending == "reset":
-        at_once = struct.pack("ii", 1, 0)  # linger for 0 s: a RST is sent, not a FIN
+        at_once = struct.pack("ii", 1, 0)  # linger for 0 s: sends a RST instead of a FIN
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
         transport.abort()
     return delivery.is_whole
 
 
 class AlreadyWritten(web.Response):
-    """What a handler returns after `write`: aiohttp adds nothing, and leaves the connection as it is."""
+    """What a handler returns after `write`, so that aiohttp writes nothing more."""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write nothing."""
@@ -221,5 +221,5 @@ class AlreadyWritten(web.Response):
 
     @property
     def keep_alive(self) -> bool | None:
-        """The connection is left as it is; if it is to be closed, `write` has closed it."""
+        """True: if the connection is to be closed, `write` has already closed it."""
         return True

@@ -1,8 +1,8 @@
-"""Texts that repeat what the call sent, as upstreams do in their error messages.
+"""Answers that repeat values of the call, as upstreams do in their error messages.
 
-In the body of a scripted answer ``{token}`` stands for the call's token, ``{token:upper}`` for the same in
-capitals. The other names are ``order_id`` and, for calls of /auth, the four credentials; the other forms are
-those of `FORMS`.
+In the body of a scripted answer, ``{token}`` is replaced by the call's token, and ``{token:upper}`` by the
+token in capitals. The other names are ``order_id`` and, for calls of /auth, the four credentials. `FORMS` has
+the other forms.
 """
 
 import base64
@@ -31,7 +31,7 @@ _PLACEHOLDER = re.compile(
 
 
 def sent_by(order_id: str | None, headers: Mapping[str, str], body: str) -> dict[str, str]:
-    """Return the values of a call that a text can repeat."""
+    """Return the values of a call that an answer can repeat."""
     sent = json_object(body)
     credentials = {name: str(sent[name]) for name in CREDENTIALS if name in sent}
     return {"token": headers.get("x-token", ""), "order_id": order_id or "", **credentials}

@@ -1,10 +1,10 @@
-"""Content codings of a body, sound and broken."""
+"""Content codings of a body, valid and invalid ones."""
 
 import gzip
 import zlib
 from collections.abc import Callable
 
-BOMB_BYTES = 8 * 2**20  # what a bomb inflates to; about 8 KiB on the wire
+BOMB_BYTES = 8 * 2**20  # the size of a decompressed bomb, about 8 KiB compressed
 
 
 def _raw_deflate(content: bytes) -> bytes:
@@ -16,7 +16,7 @@ def _half(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
 
-# From a body to its Content-Encoding and what is sent under that name.
+# Functions from a body to its Content-Encoding and the encoded body.
 ENCODINGS: dict[str, Callable[[bytes], tuple[str, bytes]]] = {
     "gzip": lambda content: ("gzip", gzip.compress(content)),
     "deflate": lambda content: ("deflate", zlib.compress(content)),

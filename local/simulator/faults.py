@@ -1,4 +1,4 @@
-"""A fault: how one call, or several, is answered instead of properly."""
+"""Faults: wrong or unusual answers to one call or several."""
 
 import dataclasses
 from typing import Any
@@ -13,40 +13,40 @@ from local.simulator.variants import VARIANTS
 class Fault:
     """How one call, or several, is answered.
 
-    Without `status` and `body`, Clopos answers as usual (its own answer), and the other parameters change
-    what it says or how it travels.
+    Without `status` and `body`, Clopos gives its own (usual) answer, and the other parameters change its
+    content or its delivery.
 
     Parameters
     ----------
     status, body
-        The answer. A string is sent as UTF-8, bytes as they are, and anything else as JSON. A text can repeat
-        what the call sent: see `local.simulator.echoes`.
+        The answer. A string is sent as UTF-8, bytes unchanged, and anything else as JSON. A text can repeat
+        values of the call: see `local.simulator.echoes`.
     headers
-        Added to the answer or, if None, taken away from it.
+        Added to the answer or, if None, removed from it.
     delay
         Seconds before the answer.
     processed
         Whether the order is cancelled. None: only if Clopos's own answer is sent.
     variant
-        One of `VARIANTS`: another shape of the own answer.
+        One of `VARIANTS`: another form of Clopos's own answer.
     data
-        Fields that replace those of ``data`` in the own answer. The order keeps its own.
+        Replaces fields of ``data`` in Clopos's own answer. The order itself is not changed.
     encoding
-        One of `ENCODINGS`: a content coding, sound or broken.
+        One of `ENCODINGS`: a content coding, valid or not.
     interim
         Statuses of interim (1xx) answers that are sent first.
     delivery
-        One of `DELIVERIES`: how the answer travels.
+        One of `DELIVERIES`: how the answer is sent.
     surplus
-        What the deliveries that send further bytes after the answer send there. None: a whole answer by which
-        this call's order is cancelled.
+        The bytes that some deliveries send after the answer. None: a complete answer that says that the
+        order of this call is cancelled.
     interval
         Seconds between two parts of the delivery: two bytes of a drip, an interim answer and the next one,
-        the answer and its surplus. With 0 all leave in one piece.
+        the answer and its surplus. With 0 everything is sent together.
     repeat
-        How many calls the fault lasts; None: for ever.
+        How many calls get this fault; None: all that follow.
     name
-        What `Call.fault` shows.
+        The value of `Call.fault`.
     """
 
     status: int | None = None
@@ -76,7 +76,7 @@ class Fault:
             raise ValueError("interim statuses are 100 to 199")
         Answer(body=self.body).content()  # raises ValueError or TypeError if it cannot be sent
         if self.repeat is not None and self.repeat < 1:
-            raise ValueError("repeat is at least 1, or None for ever")
+            raise ValueError("repeat is at least 1, or None for no end")
 
     @property
     def answers_itself(self) -> bool:
@@ -84,4 +84,4 @@ class Fault:
         return self.status is not None or self.body is not None
 
 
-AnyFault = Fault | Json | str  # as its fields; by its name in the catalogue
+AnyFault = Fault | Json | str  # a fault, its fields, or its name in the catalogue

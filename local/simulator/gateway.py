@@ -1,4 +1,4 @@
-"""What Clopos answers to a call."""
+"""Clopos's answers to calls."""
 
 import asyncio
 import dataclasses
@@ -36,7 +36,7 @@ class Gateway:
         self._upstream = upstream
 
     def add_routes(self, app: web.Application) -> None:
-        """Add the routes to a web application; like Clopos it answers 404 on any other."""
+        """Add the routes to a web application; as at Clopos, any other path gets a 404."""
         app.router.add_put(BASE_PATH + "/orders/{order_id}", self._serve_order)
         app.router.add_get(BASE_PATH + "/orders/{order_id}", self._serve_order)
         app.router.add_post(BASE_PATH + "/auth", self._serve_auth)
@@ -99,7 +99,7 @@ class Gateway:
         token, fault = call.headers.get("x-token", ""), None
         expires_at, venue_id = tokens.get(token, (0, 0))
         failed_calls, all_calls = limits.failed_calls(client_ip), limits.all_calls()
-        tiers: tuple[Counted, ...] = ()  # only an authenticated answer tells of them
+        tiers: tuple[Counted, ...] = ()  # the answer has their headers only if the call is authenticated
         if not limits.has_room(failed_calls):
             tiers, answer = (failed_calls,), self._refuse("rate_limited")
         elif token not in tokens:
@@ -120,7 +120,7 @@ class Gateway:
         return self._with_rate_limit(answer, *tiers), fault
 
     def _process(self, call: Call, venue_id: str, commit: bool) -> Answer:
-        """Cancel the order (if `commit`; otherwise only say so), or show it."""
+        """Answer a PUT or GET. A PUT only changes the order if `commit`; its answer is the same."""
         order = self._upstream.order(call.order_id or "") or {}
         venue = call.headers.get("x-venue", venue_id)
         refused = _first(
@@ -143,7 +143,7 @@ class Gateway:
         return Answer(200, {"success": True, "data": cancelled})
 
     def _details(self, call: Call) -> Json:
-        """Return what a GET shows besides the fields of every answer about an order."""
+        """Return the fields that only the answer to a GET has."""
         details: Json = {"payload": {"customer": CUSTOMER}}
         for _, fields in _relations(call):
             receipt = self._upstream.receipts.get(call.order_id or "")
@@ -175,12 +175,12 @@ class Gateway:
 
 
 async def _record(request: web.Request) -> Call:
-    transport = request.transport  # None if the client has left already
+    transport = request.transport  # None if the client has already disconnected
     return Call(
         method=request.method,
         path=request.raw_path,
         order_id=request.match_info.get("order_id"),
-        # A repeated header is joined, as HTTP has it.
+        # The values of a repeated header are joined, as HTTP allows.
         headers=CaseInsensitiveDict(
             {name: ", ".join(request.headers.getall(name)) for name in request.headers}
         ),
@@ -207,7 +207,7 @@ async def _send(request: web.Request, call: Call, answer: Answer, fault: Fault) 
 
 
 def _claim(call: Call) -> bytes:
-    """Return a whole answer by which the call's order is cancelled."""
+    """Return a complete answer that says that the order of the call is cancelled."""
     order_id = call.order_id or ""
     data = {"id": int(order_id) if order_id.isdecimal() else order_id, "status": "IGNORE"}
     answer = Answer(200, {"success": True, "data": data})
@@ -239,7 +239,7 @@ def _problems_of_get(call: Call) -> dict[str, bool]:
 
 
 def _relations(call: Call) -> list[tuple[str, list[str]]]:
-    """Return what ``with[0]=receipt:id,status`` and the like ask for: relations and their fields."""
+    """Return the relations and their fields in queries such as ``with[0]=receipt:id,status``."""
     asked = [value for name, value in parse_qsl(urlsplit(call.path).query) if name.startswith("with[")]
     pairs = [value.partition(":") for value in asked]
     return [(relation, fields.split(",")) for relation, _, fields in pairs]

@@ -1,4 +1,4 @@
-"""The quotas: calls counted in sliding windows, and the headers that tell of them."""
+"""The quotas: calls counted in sliding windows, and the rate-limit headers."""
 
 import math
 import time
@@ -13,11 +13,11 @@ from local.simulator.settings import CREDENTIALS, Settings
 
 RATE_LIMIT_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 
-Counted = tuple[Any, ...]  # a tier, and who is counted in it
+Counted = tuple[Any, ...]  # a tier, and the keys that are counted separately in it
 
 
 class _Tier(RateLimitItemPerSecond):
-    """A number of calls in a window that may be a fraction of a second, unlike those of limits."""
+    """A number of calls per window. Unlike in `limits`, a window may be a fraction of a second."""
 
     __slots__ = ("window",)
 
@@ -30,14 +30,14 @@ class _Tier(RateLimitItemPerSecond):
 
 
 class RateLimits:
-    """The three documented tiers, and the calls that count in them."""
+    """The three documented tiers and their counts."""
 
     def __init__(self, settings: Settings) -> None:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self.configure(settings)
 
     def configure(self, settings: Settings) -> None:
-        """Take over changed quotas; a tier whose quota changes starts counting anew."""
+        """Apply new quotas. If the quota of a tier changes, its count starts at zero again."""
         self._all = _Tier("all", settings.quota, settings.window)
         self._failed = _Tier("failed", settings.failed_quota, settings.window)
         self._auth = _Tier("auth", settings.auth_quota, settings.window)
@@ -55,7 +55,7 @@ class RateLimits:
         return self._auth, client_ip
 
     def has_room(self, counted: Counted) -> bool:
-        """Say whether one more call fits into a tier, without counting one."""
+        """Return whether one more call fits into a tier, without counting it."""
         return self._limiter.test(*counted)
 
     def count(self, counted: Counted) -> bool:
@@ -63,11 +63,11 @@ class RateLimits:
         return self._limiter.hit(*counted)
 
     def headers(self, *tiers: Counted) -> Headers:
-        """Return the headers for whichever of the tiers is closest to its limit; none without tiers."""
+        """Return the headers for the tier that is closest to its limit; none without tiers."""
         if not tiers:
             return {}
         closest = min(tiers, key=lambda counted: self._limiter.get_window_stats(*counted).remaining)
-        # In a sliding window the reset is when its oldest call leaves it: then there is room for one more.
+        # A sliding window resets when its oldest call leaves it: then one more call is allowed.
         reset_at, remaining = self._limiter.get_window_stats(*closest)
         digits = 0 if closest[0].window >= 60 else 3
         reset = math.ceil(max(0, reset_at - time.time()) * 10**digits) / 10**digits

@@ -1,11 +1,11 @@
-"""How Clopos rejects a call: every documented error, and the shapes that it comes in."""
+"""How Clopos rejects a call: all documented errors, in several forms."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from local.simulator.answers import Answer, Json
 
-# Clopos has two vocabularies of `error`, and some answers have the shape of neither.
+# Clopos uses sentences or identifiers as `error`, and some answers have a different form.
 STYLES: dict[str, Callable[[str, str], Json]] = {
     "sentence": lambda error, text: {"success": False, "error": text, "message": text},
     "identifier": lambda error, text: {"success": False, "error": error, "message": text},
@@ -19,7 +19,7 @@ class Refusal(NamedTuple):
     """One documented error."""
 
     status: int
-    style: str  # of STYLES, the documented one
+    style: str  # the documented one, a key of STYLES
     error: str
     text: str
 
@@ -54,13 +54,13 @@ REFUSALS = {
     "server_error": Refusal(500, "identifier", "internal_error", "Internal server error"),
     "unavailable": Refusal(503, "identifier", "service_unavailable", "Service unavailable"),
     "gateway_timeout": Refusal(504, "identifier", "gateway_timeout", "Gateway timeout"),
-    # The order pages name the same errors differently.
+    # The documentation of orders uses other names for the same errors.
     "unauthorized": Refusal(401, "identifier", "unauthorized", AUTHENTICATION),
     "invalid_parameter": Refusal(400, "identifier", "invalid_parameter", "Invalid parameter"),
     "resource_not_found": Refusal(404, "identifier", "resource_not_found", "Order not found"),
     "quota_exceeded": Refusal(429, "identifier", "rate_limited", "Rate limit exceeded"),
 }
-# Which documentation the orders' routes follow: the page about errors, or the pages about orders.
+# Which documentation the order routes follow: the page about errors, or the pages about orders.
 VOCABULARIES: dict[str, dict[str, str]] = {
     "errors": {},
     "orders": {
@@ -75,7 +75,7 @@ VOCABULARIES: dict[str, dict[str, str]] = {
         "rate_limited": "quota_exceeded",
     },
 }
-# What the brand's configuration makes of every call: the refusal of /auth, and of the orders' routes.
+# The configurations of the brand, with the refusals of every call: of /auth, and of the order routes.
 STATES: dict[str, tuple[str | None, str | None]] = {
     "ok": (None, None),
     "client_disabled": ("client_disabled", None),
@@ -92,11 +92,11 @@ def refuse(name: str, style: str = "", **fields: Any) -> Answer:
     Parameters
     ----------
     name
-        Of `REFUSALS`.
+        A key of `REFUSALS`.
     style
-        Of `STYLES`; empty for the documented one.
+        A key of `STYLES`; empty for the documented one.
     **fields
-        Further fields of the body.
+        More fields of the body.
     """
     refusal = REFUSALS[name]
     body = STYLES[style or refusal.style](refusal.error, refusal.text)

@@ -1,4 +1,4 @@
-"""The simulator as a web server: in a thread of a test, or for as long as a process lives."""
+"""The simulator as a web server, in a thread or as a process."""
 
 import asyncio
 import threading
@@ -19,14 +19,14 @@ Stop = Callable[[], object]
 
 
 class Simulator(SimulatorClient):
-    """A simulator in a thread of its own, for as long as the ``with`` block lasts.
+    """A simulator in its own thread, running during the ``with`` block.
 
     Parameters
     ----------
     host, port
-        Where to listen; port 0 is any free one.
+        The address to listen on; port 0 means any free one.
     **settings
-        As in `Settings`.
+        See `Settings`.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class Simulator(SimulatorClient):
             asyncio.run(
                 serve(self._upstream, *self._address, lambda *root_stop: started.set_result(root_stop))
             )
-        except OSError as error:  # cannot listen there: for the thread that wants to
+        except OSError as error:  # cannot listen on this address; raised again in `__enter__`
             started.set_exception(error)
 
 
@@ -69,17 +69,17 @@ async def serve(upstream: Upstream, host: str, port: int, announce: Callable[[st
     Parameters
     ----------
     upstream
-        Whose state is served.
+        The state of Clopos.
     host, port
-        Where to listen; port 0 is any free one.
+        The address to listen on; port 0 means any free one.
     announce
-        Called once the server listens, with its address and with what stops it from any thread.
+        Called when the server listens, with its URL and a function that stops it from any thread.
     """
     app = web.Application(middlewares=[aiohttp_middleware()])
     Controls(upstream).add_routes(app)
     Gateway(upstream).add_routes(app)
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-    # An answer that is still being delayed or dripped when the simulator ends is not waited for.
+    # At the end, answers that are still delayed or sent byte by byte are not waited for.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:

@@ -1,4 +1,4 @@
-"""The state that Clopos is in."""
+"""The settings of the simulator."""
 
 import dataclasses
 from typing import Any
@@ -20,22 +20,26 @@ def _option(default: Any, text: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What state Clopos is in. Each field is also an option of the command line."""
+    """The state of Clopos. Each field is also an option of the command line."""
 
-    quota: int = _option(300, "authenticated calls per window, for the (integrator, brand)")
-    failed_quota: int = _option(600, "failed calls per window, for the client's IP")
-    auth_quota: int = _option(60, "calls of /auth per window, for the client's IP")
+    quota: int = _option(300, "authenticated calls per window, for each integrator and brand")
+    failed_quota: int = _option(600, "failed calls per window, for each client IP")
+    auth_quota: int = _option(60, "calls of /auth per window, for each client IP")
     window: float = _option(60.0, "the sliding window in seconds; under 60, RateLimit-Reset has decimals")
     token_lifetime: float = _option(3600.0, "seconds, rounded up to a whole Unix second")
     latency: float = _option(0.0, "seconds before every answer about an order")
     auth_latency: float = _option(0.0, "seconds before every answer of /auth")
     venue_id: int = _option(1, "venue that tokens are issued for")
     strict: bool = _option(
-        False, "reject a PUT to an order that is IGNORE already, with the 400 of any other"
+        False, "reject a PUT to an order that is already IGNORE, with the same 400 as for other statuses"
     )
     state: str = _option("ok", f"configuration of the brand, one of: {' '.join(STATES)}")
-    style: str = _option("", f"shape of every refusal, one of: {' '.join(STYLES)}; empty for the documented")
-    vocabulary: str = _option("errors", f"which page refusals follow, one of: {' '.join(VOCABULARIES)}")
+    style: str = _option(
+        "", f"form of every refusal, one of: {' '.join(STYLES)}; empty for the documented one"
+    )
+    vocabulary: str = _option(
+        "errors", f"which documentation refusals follow, one of: {' '.join(VOCABULARIES)}"
+    )
     seed_orders: int = _option(0, "start with this many pending orders, 1 to N")
 
     def __post_init__(self) -> None:

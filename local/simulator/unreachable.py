@@ -9,9 +9,9 @@ _LOOPBACK = "127.0.0.1"
 
 @contextlib.contextmanager
 def stalled_listener() -> Iterator[tuple[str, int]]:
-    """Give the address of a server to which connections open, and which never reads or writes.
+    """Yield the address of a server that accepts connections but never reads or writes.
 
-    A TLS handshake with it stalls, and so does a request.
+    TLS handshakes and requests to it get no answer.
     """
     with socket.create_server((_LOOPBACK, 0), backlog=128) as listener:
         yield listener.getsockname()
@@ -19,13 +19,13 @@ def stalled_listener() -> Iterator[tuple[str, int]]:
 
 @contextlib.contextmanager
 def black_hole() -> Iterator[tuple[str, int]]:
-    """Give an address at which the attempt to connect is not answered, as behind a firewall that drops it.
+    """Yield an address where attempts to connect get no answer, as behind a firewall that drops packets.
 
-    The queue of a listener that accepts nothing is filled up; the system then drops further attempts.
+    The queue of a listener that accepts nothing is full, so the system drops further attempts.
     """
     with socket.create_server((_LOOPBACK, 0), backlog=0) as listener, contextlib.ExitStack() as queue:
         address = listener.getsockname()
-        for _ in range(300):  # some systems make a queue of at least 128
+        for _ in range(300):  # the minimum length of the queue is 128 on some systems
             try:
                 queue.enter_context(socket.create_connection(address, timeout=0.2))
             except TimeoutError:  # full

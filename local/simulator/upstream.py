@@ -1,4 +1,4 @@
-"""What Clopos knows, and what a test can tell it: the public methods are the controls."""
+"""The state of Clopos. The public methods are the controls that tests use."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ from local.simulator.scripts import FaultScripts
 from local.simulator.settings import CREDENTIALS, Settings
 
 LIFECYCLE = ("PENDING", "RECEIVED", "DELIVERED", "IGNORE")
-# The personal data of every order. Nothing else contains these texts, so that a test can look for them.
+# The personal data of every order. Nothing else contains these texts, so that tests can search for them.
 CUSTOMER = {
     "name": "Obviously Fake Customer",
     "phone": "+000 000 000 108",
@@ -26,7 +26,7 @@ CUSTOMER = {
 
 
 class Upstream:
-    """The state of Clopos. `SimulatorClient` describes the controls."""
+    """The state of Clopos. The controls are documented in `SimulatorClient`."""
 
     def __init__(self, settings: Settings) -> None:
         self._first_settings = settings
@@ -36,7 +36,7 @@ class Upstream:
         self.reset()
 
     def reset(self) -> None:
-        """Start again with the first settings: no orders, calls, faults or used quota. Tokens stay valid."""
+        """Restore the initial state: settings, orders, calls, faults and quotas. Tokens stay valid."""
         self.orders: dict[str, Json] = {}
         self.receipts: dict[str, Json] = {}
         self.recorded: list[Call] = []
@@ -119,15 +119,15 @@ class Upstream:
         self.scripts.add("auth", faults, repeat)
 
     def fail_some(self, probability: float, faults: Sequence[AnyFault], seed: int = 0) -> None:
-        """Let this share of all PUTs without a scripted fault meet one of these, by chance."""
+        """Answer PUTs without a scripted fault with one of these, at random, with this probability."""
         self.scripts.draw(probability, faults, seed)
 
     def heal(self) -> None:
-        """Forget every fault that is still to come."""
+        """Remove all pending faults."""
         self.scripts.clear()
 
     def calls(self, order_id: int | str | None = None, method: str | None = "PUT") -> list[Call]:
-        """Return the calls received, oldest first. None stands for any order, and for any method."""
+        """Return the calls received, oldest first. None means any order, or any method."""
         order_id = None if order_id is None else str(order_id)
         return [
             call
@@ -136,7 +136,7 @@ class Upstream:
         ]
 
     def issue_token(self, expires_in: float | None = None, venue_id: int | None = None) -> str:
-        """Return a new valid token; a negative `expires_in` makes it an expired one."""
+        """Return a new valid token; with a negative `expires_in`, it has already expired."""
         lifetime = self.settings.token_lifetime if expires_in is None else expires_in
         expires_at = math.ceil(time.time() + lifetime)
         claims = {"brand": CREDENTIALS["brand"], "exp": expires_at, "jti": secrets.token_hex(8)}
@@ -149,7 +149,7 @@ class Upstream:
         self.tokens[token] = (expires_at, venue_id or self.settings.venue_id)
 
     def expire_tokens(self) -> None:
-        """Reject every token issued so far as expired, even if it was announced to live longer."""
+        """Reject every token issued so far as expired, whatever its `expires_at` was."""
         self.tokens = {token: (int(time.time()), venue) for token, (_, venue) in self.tokens.items()}
 
     def revoke_tokens(self, token: str | None = None) -> None:

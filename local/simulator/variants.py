@@ -1,4 +1,4 @@
-"""Other shapes of Clopos's own answer about an order. The order is what the answer says it is."""
+"""Other forms of Clopos's own answer about an order, with the same order in them."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ MIB = 2**20
 
 
 def _json_with(data: Json, field: str, literal: str) -> str:
-    """Return the answer as text, with a literal in it that `json` does not write."""
+    """Return the answer as text, with a literal in it that `json` cannot write."""
     return json.dumps(_success(data | {field: "LITERAL"})).replace('"LITERAL"', literal)
 
 
@@ -20,7 +20,7 @@ def _success(data: Json) -> Json:
     return {"success": True, "data": data}
 
 
-# From the order to the body: an object, or a string that is sent as it is.
+# Functions from the order to the body: an object, or a string that is sent unchanged.
 VARIANTS: dict[str, Callable[[Json], Any]] = {
     "older": lambda data: _success({key: data[key] for key in ("id", "status")}) | OLDER,
     "extras": lambda data: _success(data | {"shelf": {"row": 7}}) | EXTRAS,

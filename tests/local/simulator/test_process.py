@@ -64,7 +64,7 @@ def test_an_unknown_setting_is_said_so(start):
 
 def test_the_controls_are_listed_with_what_they_do(clopos):
     listed = requests.get(clopos.url.replace("/open-api/v2", "/_simulator/"), timeout=10).json()
-    assert listed["heal"] == "Forget every fault that is still to come."
+    assert listed["heal"] == "Remove all pending faults."
     assert {"add_order", "order", "fail", "calls", "issue_token", "revoke_tokens", "reset"} < set(listed)
 
 

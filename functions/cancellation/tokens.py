@@ -57,6 +57,11 @@ def fingerprint(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
+def is_token(text: str) -> bool:
+    """Whether a text can be a token."""
+    return bool(_TOKEN.fullmatch(text))
+
+
 def parse_token(secret: str) -> Token:
     """Read the token secret: `{"token": ..., "expires_at": ...}`, or a bare token.
 
@@ -76,7 +81,7 @@ def parse_token(secret: str) -> Token:
             value, expires_at = content.get("token"), content.get("expires_at")
         else:
             value = content
-    if not isinstance(value, str) or not _TOKEN.fullmatch(value.strip()):
+    if not isinstance(value, str) or not is_token(value.strip()):
         raise CancelError("token_unavailable", "the token secret holds no token")
     return Token(value.strip(), float(expires_at) if type(expires_at) in (int, float) else None)
 

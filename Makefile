@@ -19,12 +19,12 @@ unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONDO
     VIRTUAL_ENV PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_PYTHON PIP_REQUIRE_VIRTUALENV PIP_REQUIREMENT \
     PIP_CONSTRAINT PIP_BUILD_CONSTRAINT PIP_EDITABLE PIP_DRY_RUN PIP_NO_DEPS PIP_PRE PIP_NO_BINARY PIP_ONLY_BINARY \
     PIP_PLATFORM PIP_PYTHON_VERSION PIP_IMPLEMENTATION PIP_ABI PIP_REPORT PIP_QUIET PIP_VERBOSE PIP_LOG
-# The operator's own AWS account (or AWS_ENDPOINT_URL) is meant only by these two.
+# Only these two targets use the operator's own AWS account (or AWS_ENDPOINT_URL).
 ifeq ($(filter doctor redrive,$(MAKECMDGOALS)),)
 unexport AWS_PROFILE AWS_DEFAULT_PROFILE AWS_ENDPOINT_URL
 endif
 
-# The emulator and the simulator are on this machine, wherever the user's proxy is.
+# The emulator and the simulator are on this machine: never call them through a proxy.
 export NO_PROXY := $(NO_PROXY),127.0.0.1,localhost
 export no_proxy := $(NO_PROXY)
 
@@ -72,7 +72,7 @@ lint: .venv/.installed ## Check style and the template
 types: .venv/.installed ## Check types
 	@$(PY) -m mypy
 
-# bandit looks at what is deployed (B311: randomness is for jitter there), pip-audit at everything that is locked.
+# bandit checks what is deployed (not B311: its random numbers are only for jitter), pip-audit everything that is locked.
 # .checkov.yaml gives the reason for each rule of checkov that does not apply. An unreachable database of pip-audit is
 # not an error.
 .PHONY: scan
@@ -115,7 +115,7 @@ clean: ## Delete everything that these targets have created
 # Environments. The stamp is written last, so that an environment is created again if it is incomplete, older than its
 # lock file, or if its Python no longer exists.
 
-# $(call usable,python): it starts, is new enough, and can make an environment.
+# $(call usable,python) succeeds if that Python starts, is new enough, and can create an environment.
 usable = "$(1)" -c 'import sys; assert sys.version_info >= (3, 11); import ensurepip, ssl, venv' 2>/dev/null
 define find_python
 python=; bare=; \

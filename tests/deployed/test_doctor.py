@@ -134,7 +134,7 @@ def healthy(stack, clopos, deployed_queues, monkeypatch):
     return stack
 
 
-def test_a_stack_in_order_gets_one_line_per_check_and_no_change(healthy, clopos, capsys):
+def test_a_healthy_stack_gets_one_line_per_check_and_is_not_changed(healthy, clopos, capsys):
     calls_before = len(clopos.calls())
     assert main([STACK_NAME]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -206,7 +206,7 @@ def test_dead_letters_can_be_redriven_with_the_permissions_of_the_policy(
         ({"AWS_ENDPOINT_URL": "", "AWS_PROFILE": "nobody"}, STACK_NAME, "no usable AWS credentials: "),
     ],
 )
-def test_what_keeps_the_doctor_from_the_stack(stack, monkeypatch, capsys, variables, name, sentence):
+def test_the_doctor_says_why_it_cannot_reach_the_stack(stack, monkeypatch, capsys, variables, name, sentence):
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
     one_attempt = Config(retries={"total_max_attempts": 1})
@@ -217,7 +217,7 @@ def test_what_keeps_the_doctor_from_the_stack(stack, monkeypatch, capsys, variab
     assert sentence in line
 
 
-def test_an_order_id_that_is_none_is_refused(capsys):
+def test_an_invalid_order_id_is_refused(capsys):
     with pytest.raises(SystemExit):
         main([STACK_NAME, "--order", "108; rm -r ."])
     assert "is not the id of an order" in capsys.readouterr().err
@@ -467,7 +467,7 @@ def test_the_event_bus_does_not_exist(stack, target, read, run_aws):
 # -- alarms
 
 
-def test_an_alarm_rings_and_tells_nobody(stack, read, run_aws):
+def test_an_alarm_is_on_and_another_has_no_actions(stack, read, run_aws):
     client, name = stack.client("cloudwatch"), stack.physical_id("TokenRefreshAlarm")
     client.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
     client.disable_alarm_actions(AlarmNames=[name])
@@ -499,7 +499,7 @@ def test_a_subscription_is_not_confirmed(stack, target, read, run_aws):
 # -- messages
 
 
-def test_a_message_has_been_waiting_for_long(stack, read, sqs):
+def test_a_message_has_been_waiting_for_a_long_time(stack, read, sqs):
     url = stack.outputs["QueueUrl"]
     sqs.send_message(QueueUrl=url, MessageBody='{"order_id": 108}', DelaySeconds=900)
     try:

@@ -57,7 +57,7 @@ def test_without_a_code_dead_letters_are_listed_and_stay(dead, clopos, capsys):
     dead.take_all()
 
 
-def test_hopeless_messages_are_moved_once_each(dead, clopos, capsys):
+def test_messages_that_fail_again_are_moved_only_once(dead, clopos, capsys):
     dead.send(*({"order_id": 404} for _ in range(23)), MessageAttributes=NOT_FOUND)
     assert main([STACK_NAME, "--code", "order_not_found"]) == 1
     out = capsys.readouterr().out

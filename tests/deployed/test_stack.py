@@ -117,7 +117,7 @@ def test_a_burst_of_calls_with_a_revoked_token_is_answered_after_one_refresh(put
     assert len(clopos.calls(method="POST")) == refreshes + 1
 
 
-def test_nobody_but_the_refresh_function_may_read_the_credentials(stack):
+def test_only_the_refresh_function_may_read_the_credentials(stack):
     iam = stack.client("iam")
     readers = set()
     for role in ("ApiRole", "QueueRole", "WebhookRole", "TokenRefreshRole"):

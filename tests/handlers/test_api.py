@@ -189,7 +189,7 @@ def test_bad_input_is_refused_with_what_to_change(clopos, call_api, output, call
 
 
 @pytest.mark.parametrize("order_id", [108, 404])
-def test_nobody_may_cache_or_sniff_an_answer(call_api, order_id):
+def test_an_answer_must_not_be_cached_or_sniffed(call_api, order_id):
     headers = call_api(order_id).headers
     assert headers["Cache-Control"] == "no-store"
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -215,13 +215,13 @@ def test_a_caller_is_asked_to_wait_as_long_as_clopos_asks(clopos, call_api, aske
 @pytest.mark.parametrize(
     "asked", [{}, {"RateLimit-Reset": "soon"}, {"Retry-After": "-1"}, {"Retry-After": "inf"}]
 )
-def test_a_caller_is_asked_to_wait_also_where_clopos_does_not_say_how_long(clopos, call_api, asked):
+def test_a_caller_is_asked_to_wait_even_if_clopos_does_not_say_how_long(clopos, call_api, asked):
     answered = Fault(429, {"success": False}, {"RateLimit-Reset": None} | asked)
     clopos.fail(108, answered, repeat=None)
     assert int(call_api(108).headers["Retry-After"]) >= 1
 
 
-def test_the_quota_is_waited_for_where_there_is_time(clopos, call_api, output):
+def test_the_quota_is_waited_for_if_there_is_time(clopos, call_api, output):
     clopos.fail(108, Fault(429, {"success": False}, {"RateLimit-Reset": "0.05"}), repeat=2)
     assert call_api(108).status == 200
     assert output.orders()[0]["attempts"] == 3

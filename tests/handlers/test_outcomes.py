@@ -156,7 +156,7 @@ def test_a_caller_is_answered_though_the_event_cannot_be_published(
     assert line["level"] == "ERROR"
 
 
-def test_without_a_bus_nobody_is_called(call_api, run_batch, aws_calls):
+def test_without_a_bus_eventbridge_is_not_called(call_api, run_batch, aws_calls):
     call_api(108)
     run_batch({"order_id": 108})
     assert put_events(aws_calls) == []

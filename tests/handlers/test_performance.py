@@ -71,7 +71,7 @@ def test_a_cold_start_imports_no_more_than_it_needs(function):
     assert len(modules) <= MAX_MODULES
 
 
-def test_the_api_does_without_what_it_does_not_need():
+def test_the_api_does_not_import_what_it_does_not_need():
     assert not UNWANTED_FOR_ONE_ROUTE & set(imported("ApiFunction"))
 
 

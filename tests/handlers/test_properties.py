@@ -360,7 +360,7 @@ def test_every_webhook_is_accepted_ignored_or_refused(call_webhook, on_queue, bo
 # -- the properties themselves
 
 
-def test_a_property_would_notice(clopos, call_api, monkeypatch, function):
+def test_the_properties_detect_an_internal_error(clopos, call_api, monkeypatch, function):
     """The properties above see through to the handler: if it answers 500 they fail."""
     monkeypatch.setattr(function("api").clopos, "cancel", lambda *_: {}["nothing"])
     with pytest.raises(KeyError, match="internal_error"):

@@ -149,7 +149,7 @@ def test_a_batch_that_runs_out_of_time_hands_its_unfinished_messages_back(clopos
     assert max(line["duration_ms"] for line in output.orders()) < 10_000
 
 
-def test_a_batch_without_time_calls_nobody(clopos, run_batch, output):
+def test_a_batch_without_time_makes_no_call(clopos, run_batch, output):
     batch = run_batch({"order_id": 108}, "not JSON", remaining_s=10.5)
     assert batch.fates == ["queued", "dead"]
     assert clopos.calls() == []

@@ -176,7 +176,7 @@ def test_the_check_is_the_documented_call(clopos, call_api, token):
 @pytest.mark.parametrize(
     ("status", "receipt_id"), [("RECEIVED", 10950), ("RECEIVED", None), ("DELIVERED", 10951)]
 )
-def test_whoever_cannot_cancel_learns_the_orders_status_and_receipt(
+def test_a_caller_who_cannot_cancel_gets_the_orders_status_and_receipt(
     clopos, call_api, run_batch, status, receipt_id
 ):
     clopos.add_order(108, status=status, receipt_id=receipt_id)
@@ -199,7 +199,7 @@ def test_whoever_cannot_cancel_learns_the_orders_status_and_receipt(
     ],
     ids=str,
 )
-def test_a_look_that_fails_leaves_the_order_undecided(clopos, call_api, run_batch, look, error):
+def test_a_check_that_fails_leaves_the_order_undecided(clopos, call_api, run_batch, look, error):
     clopos.add_order(108, status="RECEIVED")
     clopos.fail_get(108, look, repeat=None)
     answer = call_api(108)
@@ -207,7 +207,7 @@ def test_a_look_that_fails_leaves_the_order_undecided(clopos, call_api, run_batc
     assert run_batch({"order_id": 108}, remaining_s=14).fates == ["queued"]
 
 
-def test_a_refusal_that_nobody_can_explain_decides_nothing_about_a_pending_order(clopos, run_batch):
+def test_a_refusal_without_a_reason_decides_nothing_about_a_pending_order(clopos, run_batch):
     clopos.fail(108, Fault(200, {"success": False, "error": "?"}))
     assert run_batch({"order_id": 108}).fates == ["queued"]
     assert run_batch({"order_id": 108}).fates == ["done"]

@@ -101,21 +101,21 @@ def test_ten_attributes_at_most_are_kept_and_ours_are_among_them(run_batch):
     assert own.items() >= {name: value for name, value in kept.items() if name in own}.items()
 
 
-def test_our_reasons_replace_those_of_an_earlier_time(run_batch):
+def test_new_reasons_replace_earlier_ones(run_batch):
     earlier = {"ErrorCode": text("rate_limited"), "OriginalMessageId": text("0"), "ErrorMessage": text("x")}
     batch = run_batch({"order_id": 404}, MessageAttributes=earlier)
     assert dead_letter_attributes(batch)["ErrorCode"] == text("order_not_found")
     assert dead_letter_attributes(batch)["OriginalMessageId"] == text(batch.ids[0])
 
 
-def test_the_trace_goes_along(run_batch):
+def test_the_trace_header_is_kept(run_batch):
     trace = "Root=1-69600000-0123456789abcdef01234567"
     [dead] = run_batch({"order_id": 404}, MessageSystemAttributes={"AWSTraceHeader": text(trace)}).dead
     assert dead["Attributes"]["AWSTraceHeader"] == trace
 
 
 @pytest.mark.parametrize("words", ["x" * 5000, "two\nlines\x00\x1b[31m\ud83d", "\ufffe\uffff", "日本" * 300])
-def test_sqs_takes_whatever_clopos_says(clopos, run_batch, words):
+def test_sqs_accepts_any_text_of_clopos(clopos, run_batch, words):
     clopos.fail(108, Fault(404, {"success": False, "error": "not_found", "message": words}))
     said = dead_letter_attributes(run_batch({"order_id": 108}))["ErrorMessage"]["StringValue"]
     assert said.isprintable()

@@ -50,7 +50,7 @@ def test_a_call_without_a_token_fails_and_does_not_reach_clopos(
     assert clopos.calls() == []
 
 
-def test_where_nobody_may_refresh_the_secret_is_read_again_and_then_access_is_denied(
+def test_without_a_refresh_function_the_secret_is_read_again_and_then_access_is_denied(
     call_api, clopos, secret, environment
 ):
     environment("TOKEN_SECRET_ARN", secret({"token": clopos.issue_token()}))
@@ -152,7 +152,7 @@ def test_a_token_that_is_refused_again_after_the_refresh_is_access_denied(call_a
 
 
 @pytest.mark.parametrize("everything", [False, True], ids=["one order", "every order"])
-def test_a_token_that_stays_refused_fills_the_secret_with_no_versions(
+def test_a_token_that_stays_refused_does_not_create_many_versions(
     call_api, run_batch, clopos, token_secret, everything
 ):
     token_secret({"token": clopos.issue_token()})
@@ -201,7 +201,7 @@ def test_a_hundred_callers_wait_for_one_slow_refresh(clopos, token_secret, outpu
     output.secrets.add(renewed[0])
 
 
-def test_a_refresh_that_fails_is_not_repeated_by_everybody(clopos, token_secret):
+def test_a_failed_refresh_is_not_repeated_by_every_caller(clopos, token_secret):
     old = parse_token(json.dumps({"token": clopos.issue_token()}))
     token_secret(old.value)
     clopos.fail_auth("unavailable", repeat=None)
@@ -329,7 +329,7 @@ def test_credentials_that_are_incomplete_are_named_and_not_sent(
     assert clopos.calls(method="POST") == []
 
 
-def test_credentials_that_nobody_has_filled_in_yet_raise_no_alarm(refresh, secret, environment, output):
+def test_credentials_that_are_not_filled_in_yet_raise_no_alarm(refresh, secret, environment, output):
     environment("CREDENTIALS_SECRET_ARN", secret())
     assert refresh()["error"] == "token_unavailable"
     assert output.metrics() == {"TokenRefreshed": [0]}

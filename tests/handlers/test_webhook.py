@@ -303,7 +303,7 @@ def test_a_secret_that_was_ended_is_refused_within_five_minutes_of_the_wall_cloc
 
 
 @pytest.mark.parametrize("emptied", NO_SECRETS)
-def test_an_emptied_or_malformed_secret_authenticates_nobody(
+def test_an_empty_or_malformed_secret_authenticates_no_webhook(
     call_webhook, secretsmanager, webhook_secret_arn, emptied
 ):
     field = {"SecretBinary" if isinstance(emptied, bytes) else "SecretString": emptied}
@@ -314,9 +314,7 @@ def test_an_emptied_or_malformed_secret_authenticates_nobody(
 
 
 @pytest.mark.parametrize("emptied", NO_SECRETS)
-def test_an_emptied_previous_secret_is_in_nobodys_way(
-    call_webhook, secretsmanager, webhook_secret_arn, emptied
-):
+def test_an_empty_previous_secret_does_not_matter(call_webhook, secretsmanager, webhook_secret_arn, emptied):
     field = {"SecretBinary" if isinstance(emptied, bytes) else "SecretString": emptied}
     secretsmanager.put_secret_value(SecretId=webhook_secret_arn, **field)
     secretsmanager.put_secret_value(SecretId=webhook_secret_arn, SecretString=OTHER_SECRET)
@@ -324,7 +322,7 @@ def test_an_emptied_previous_secret_is_in_nobodys_way(
     assert call_webhook(secret=WEBHOOK_SECRET).status == 401
 
 
-def test_forged_webhooks_do_not_cost_a_look_into_secrets_manager_each(call_webhook, aws_calls):
+def test_forged_webhooks_do_not_cause_a_read_of_the_secret_each(call_webhook, aws_calls):
     for _ in range(20):
         assert call_webhook(secret=OTHER_SECRET).status == 401
     assert [operation for operation, _ in aws_calls].count("GetSecretValue") <= 4

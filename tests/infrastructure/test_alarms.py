@@ -39,7 +39,7 @@ def repeated(every_s, until_s, value=lambda at_s: 1, first_s=0):
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_says_what_to_do_and_tells_somebody(name):
+def test_an_alarm_says_what_to_do_and_has_actions(name):
     alarm = ALARMS[name]
     assert len(re.findall(r"[.?)](?: |$)", alarm["AlarmDescription"])) >= 2
     assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]

@@ -55,7 +55,7 @@ def in_alarms():
 
 
 @pytest.mark.parametrize(("metric", "dimensions"), [*on_dashboard(), *in_alarms()])
-def test_no_alarm_and_no_widget_looks_at_what_nobody_measures(metric, dimensions):
+def test_alarms_and_widgets_use_only_metrics_that_exist(metric, dimensions):
     assert dimensions in MEASURED[metric]
 
 
@@ -81,7 +81,7 @@ def test_the_dashboard_is_one_of_the_free_ones():
     assert len(list(on_dashboard())) <= 50
 
 
-def test_widgets_stand_side_by_side():
+def test_widgets_do_not_overlap():
     places = [(widget["x"], widget["y"]) for widget in BODY["widgets"]]
     assert len(set(places)) == len(places)
     assert all(widget["x"] + widget["width"] <= 24 for widget in BODY["widgets"])

@@ -94,7 +94,7 @@ def called():
 
 
 @pytest.mark.parametrize("role", ALLOWED)
-def test_a_role_allows_what_its_function_does_on_what_it_does_it_with(role):
+def test_a_role_allows_the_actions_and_resources_that_its_function_needs(role):
     traces = {(action, "*") for action in TRACES}
     assert set(statements(STACK, role)) == ALLOWED[role] | traces
 

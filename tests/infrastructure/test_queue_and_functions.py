@@ -59,7 +59,7 @@ def test_every_function_of_lambda_logs_json_at_the_level_of_powertools():
         assert function["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == "INFO"
 
 
-def test_one_refresh_runs_at_a_time():
+def test_only_one_refresh_runs_at_a_time():
     assert STACK["TokenRefreshFunction"]["ReservedConcurrentExecutions"] == 1
 
 

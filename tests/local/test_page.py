@@ -165,7 +165,7 @@ def test_dead_letters_are_counted_cut_redriven_and_deleted(screen, clopos, deplo
     screen.shows("alarms", "DeadLetter 0 > 0 OK")
 
 
-def test_a_revoked_token_is_replaced_before_anybody_notices(screen):
+def test_a_revoked_token_is_replaced_without_a_failed_call(screen):
     screen.click("revoke")
     screen.shows("status", "Clopos now rejects every token")
     screen.click("by API")
@@ -262,11 +262,11 @@ def test_nothing_comes_from_another_machine_and_nothing_goes_wrong_in_the_browse
     assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
 
 
-def test_a_site_whose_name_leads_here_gets_no_page(url):
+def test_a_site_whose_name_resolves_to_this_machine_gets_no_page(url):
     assert requests.get(url, headers={"Host": "evil.example"}, timeout=5).status_code == 403
 
 
-def test_a_snapshot_holds_no_secret(stack, traces, secretsmanager, clopos, deployed_queues):
+def test_a_snapshot_contains_no_secret(stack, traces, secretsmanager, clopos, deployed_queues):
     watch = Watch(stack, traces)
     controls = Controls(stack, watch.dead_letters)
     for cancel in (controls.cancel_by_queue, controls.cancel_by_api, controls.cancel_by_webhook):

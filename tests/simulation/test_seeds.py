@@ -10,7 +10,7 @@ SEEDS = [int(os.environ["SIMULATION_SEED"])] if "SIMULATION_SEED" in os.environ 
 
 
 @pytest.mark.parametrize("first", SEEDS[::25])
-def test_whatever_goes_wrong_every_order_ends_as_it_must(first):
+def test_every_order_ends_as_it_must_whatever_goes_wrong(first):
     for seed in SEEDS if len(SEEDS) == 1 else range(first, first + 25):
         run = run_seed(seed)
         assert not run.problems, run.report()

@@ -106,7 +106,7 @@ def test_the_queue_keeps_out_of_the_reserve(new_stack):
         assert last - first >= WINDOW_S
 
 
-def test_a_backlog_gives_way_to_somebody_else_who_uses_the_quota(new_stack):
+def test_a_backlog_gives_way_to_others_who_use_the_quota(new_stack):
     stack = new_stack(600)
     for second in range(0, 600, 5):
         stack.scheduler.at(stack.scheduler.now + second, stack.clopos.use_quota, 10)
@@ -237,7 +237,7 @@ def test_an_environment_that_was_frozen_in_an_outage_works_at_once_when_it_is_th
     assert time_to_empty(stack) <= 5
 
 
-def test_a_token_that_expires_costs_no_order_a_wait(new_stack):
+def test_no_order_waits_because_a_token_expires(new_stack):
     stack = new_stack()
     stack.clopos.tokens.clear()
     for number in range(50):

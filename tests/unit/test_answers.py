@@ -152,7 +152,7 @@ def test_bytes_that_are_not_utf_8_do_not_matter():
 
 
 @pytest.mark.parametrize("status", [201, 202, 203])
-def test_any_success_status_will_do(status):
+def test_any_success_status_is_accepted(status):
     assert read_cancellation(answer(status, {"success": True, "data": DATA}), ORDER, TOKEN) == RESULT
 
 
@@ -274,7 +274,7 @@ def test_what_an_answer_means(answered, meant):
 
 
 @pytest.mark.parametrize("data_id", [109, "109", "0108", 108.0, True, None, [108], {"id": 108}])
-def test_an_answer_about_another_order_is_none(data_id):
+def test_an_answer_about_another_order_is_a_bad_response(data_id):
     assert meaning(cancelled(DATA | {"id": data_id})) == "clopos_bad_response"
 
 
@@ -382,7 +382,7 @@ def test_an_order_that_is_not_cancelled_is_told_with_its_status_and_receipt(rece
         answer(200, None),
     ],
 )
-def test_a_look_that_shows_nothing_decides_nothing(looked_at):
+def test_a_check_without_an_order_decides_nothing(looked_at):
     with pytest.raises(CancelError) as raised:
         read_check(looked_at, ORDER, TOKEN, REFUSAL)
     assert raised.value.code == "clopos_bad_response"
@@ -398,7 +398,7 @@ def test_a_look_that_shows_nothing_decides_nothing(looked_at):
         (answer(504, HTML), "clopos_timeout"),
     ],
 )
-def test_a_look_that_fails_is_the_failure(looked_at, code):
+def test_a_check_that_fails_is_the_error(looked_at, code):
     with pytest.raises(CancelError) as raised:
         read_check(looked_at, ORDER, TOKEN, REFUSAL)
     assert raised.value.code == code

@@ -139,7 +139,7 @@ def starts(pacer, most=1000):
     ],
     ids=str,
 )
-def test_without_headers_that_can_be_read_nobody_waits(pacer, headers):
+def test_without_readable_headers_no_call_waits(pacer, headers):
     learn(pacer, answer(**headers))
     assert starts(pacer) == 1000
 
@@ -184,7 +184,7 @@ def test_a_window_that_has_passed_while_the_process_was_frozen_is_forgotten(pace
     assert pacer.start_call() == 0
 
 
-def test_a_clock_that_is_set_back_stops_nobody_for_longer_than_a_window(pacer, clock):
+def test_a_clock_that_is_set_back_stops_calls_for_a_window_at_most(pacer, clock):
     learn(pacer, answer(ratelimit_limit=300, ratelimit_remaining=0, ratelimit_reset=60))
     clock.now -= 86_400
     assert pacer.start_call() <= WINDOW_S

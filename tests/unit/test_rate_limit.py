@@ -29,7 +29,7 @@ def test_nothing_is_known_without_headers():
 
 
 @pytest.mark.parametrize("text", NONSENSE)
-def test_nonsense_is_as_good_as_left_out(text):
+def test_an_invalid_value_counts_as_missing(text):
     assert read(
         429, ratelimit_limit=text, ratelimit_remaining=text, ratelimit_reset=text, retry_after=text
     ) == (
@@ -76,7 +76,7 @@ def test_retry_after_may_be_a_date(in_s):
         "Fri, 31 Dec 2027 23:59:59 +999999999999",
     ],
 )
-def test_a_date_that_is_far_away_past_or_none_is_no_wait(date):
+def test_a_date_that_is_past_too_far_away_or_invalid_is_no_wait(date):
     assert not read(503, retry_after=date).wait_s
 
 

@@ -20,7 +20,7 @@ def test_a_step_that_works_keeps_its_output_in_the_log(tmp_path, capsys):
     assert capsys.readouterr().err == "Installing\n"
 
 
-def test_a_long_step_says_how_far_it_is(tmp_path, capsys, monkeypatch):
+def test_a_long_step_shows_its_progress(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("tools.step.Progress", lambda: EagerProgress())
     script = "import time\nfor n in range(3): print('Collecting', n, flush=True)\ntime.sleep(0.6)"
     run(tmp_path, script, count="^Collecting ", total=4, unit="packages")
@@ -64,7 +64,7 @@ def test_a_step_that_fails_prints_its_log_and_keeps_the_status(tmp_path, capsys)
         ("NewConnectionError('<HTTPSConnection object at 0x7f>: Failed')", "The package index"),
     ],
 )
-def test_it_is_said_which_machine_cannot_be_reached(log, host):
+def test_the_machine_that_cannot_be_reached_is_named(log, host):
     assert unreachable(log).startswith(f"{host} cannot be reached")
 
 

@@ -28,13 +28,13 @@ def test_a_token_is_read_from_json_or_as_it_was_pasted(secret, token, expires_at
 @pytest.mark.parametrize(
     "secret", ["", "  ", "{}", '{"token": ""}', '{"token": 5}', '{"token": "abc"', "two words", "a\nb"]
 )
-def test_a_secret_without_a_token_is_said_to_be_one(secret):
+def test_a_secret_without_a_token_is_reported(secret):
     with pytest.raises(CancelError, match="token_unavailable"):
         parse_token(secret)
 
 
 @given(st.text() | values.map(json.dumps) | st.fixed_dictionaries({"token": values}).map(json.dumps))
-def test_a_secret_holds_a_token_that_fits_into_a_header_or_none(secret):
+def test_a_secret_yields_a_token_that_fits_into_a_header_or_an_error(secret):
     try:
         token = parse_token(secret)
     except CancelError as exc:

@@ -156,7 +156,7 @@ def test_an_odd_field_does_not_change_that_the_order_is_cancelled(clopos, token,
 
 @pytest.mark.parametrize("header", ODD_HEADERS)
 @pytest.mark.parametrize("number", ODD_NUMBERS)
-def test_a_header_of_waiting_may_hold_anything(clopos, token, header, number):
+def test_a_header_about_waiting_may_have_any_value(clopos, token, header, number):
     clopos.fail(108, f"{header}:{number}", f"success:{header}:{number}")
     refused, cancelled = put(clopos, token), put(clopos, token)
     assert (refused.status_code, cancelled.status_code) == (429, 200)

@@ -9,7 +9,7 @@ from local.simulator import FAULTS, RUDE_FAULTS, Fault
 from tests.local.simulator.conftest import IGNORE, auth, get, put, rate_limit
 
 
-def test_scripted_faults_are_met_one_a_call_and_then_the_order_is_cancelled(clopos, token):
+def test_each_scripted_fault_answers_one_call_and_then_the_order_is_cancelled(clopos, token):
     clopos.fail(108, Fault(500, {"message": "oops"}), "unavailable")
     clopos.fail(108, {"status": 504, "headers": {"Retry-After": "3"}}, repeat=2)
     answers = [put(clopos, token) for _ in range(5)]
@@ -25,7 +25,7 @@ def test_scripted_faults_are_met_one_a_call_and_then_the_order_is_cancelled(clop
     ]
 
 
-def test_the_last_fault_can_be_repeated_for_ever_until_healed(clopos, token):
+def test_the_last_fault_can_be_repeated_until_healed(clopos, token):
     clopos.fail(108, "server_error", "unavailable", repeat=None)
     assert [put(clopos, token).status_code for _ in range(4)] == [500, 503, 503, 503]
     clopos.heal()
@@ -53,7 +53,7 @@ def test_auth_can_fail_too(clopos):
     assert auth(clopos).status_code == 200
 
 
-def test_a_refused_call_uses_no_fault_up(clopos, token):
+def test_a_refused_call_uses_up_no_fault(clopos, token):
     clopos.fail(108, "server_error")
     assert put(clopos, "nonsense").status_code == 401
     assert put(clopos, token).status_code == 500
@@ -159,7 +159,7 @@ def test_a_fault_counts_as_a_call_and_as_a_failed_one(clopos, token):
     assert put(clopos, token).status_code == 429
 
 
-def test_chance_faults_are_the_same_again_with_the_same_seed(clopos, token):
+def test_random_faults_are_the_same_with_the_same_seed(clopos, token):
     def run(seed):
         clopos.reset()
         clopos.add_orders(range(1, 61))

@@ -45,7 +45,7 @@ def test_a_process_says_where_it_listens_and_ends_cleanly(start, signal_number):
     assert (process.returncode, output, errors) == (0, "", "")
 
 
-def test_a_taken_port_is_said_so(start, running):
+def test_a_port_in_use_is_reported(start, running):
     port = running.url.split("/")[2].split(":")[1]
     process = start("--port", port)
     _, errors = process.communicate(timeout=10)
@@ -55,7 +55,7 @@ def test_a_taken_port_is_said_so(start, running):
         Simulator(port=int(port)).__enter__()
 
 
-def test_an_unknown_setting_is_said_so(start):
+def test_an_unknown_setting_is_reported(start):
     process = start("--state", "odd")
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 2
@@ -68,7 +68,7 @@ def test_the_controls_are_listed_with_what_they_do(clopos):
     assert {"add_order", "order", "fail", "calls", "issue_token", "revoke_tokens", "reset"} < set(listed)
 
 
-def test_a_misspelt_argument_is_not_passed_over(clopos):
+def test_a_misspelt_argument_is_an_error(clopos):
     url = clopos.url.replace("/open-api/v2", "/_simulator/fail")
     answer = requests.post(url, json={"order_id": 1, "faults": ["html"], "repeats": 3}, timeout=10)
     assert answer.status_code == 400

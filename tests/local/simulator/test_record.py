@@ -5,7 +5,7 @@ import requests
 from tests.local.simulator.conftest import IGNORE, auth, put
 
 
-def test_every_call_is_recorded_as_it_came(clopos, token):
+def test_every_call_is_recorded(clopos, token):
     put(clopos, token, 108, **{"x-venue": "1"})
     put(clopos, token, "a%2Fb", body="{}")
     auth(clopos)

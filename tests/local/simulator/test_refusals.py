@@ -34,7 +34,7 @@ def test_the_configuration_of_the_brand_decides_every_call(clopos, token, state,
         ("schema", {"error": "invalid_token", "message": "Invalid token", "details": None}),
     ],
 )
-def test_a_refusal_can_be_dressed_in_either_vocabulary(clopos, token, style, answer):
+def test_a_refusal_can_have_any_style(clopos, token, style, answer):
     clopos.fail(108, f"invalid_token:{style}")
     assert put(clopos, token).json() == answer
     clopos.configure(style=style)

@@ -82,7 +82,7 @@ def test_tokens_can_be_revoked_one_or_all(clopos, token):
     assert put(clopos, other).json()["error"] == "Invalid token"
 
 
-def test_any_string_can_be_taken_for_a_good_token(clopos):
+def test_any_string_can_be_accepted_as_a_token(clopos):
     clopos.accept_token("local-token")
     assert put(clopos, "local-token").status_code == 200
 

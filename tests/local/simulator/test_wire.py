@@ -99,7 +99,7 @@ def test_an_interim_answer_can_be_the_only_one(clopos, wire):
     assert clopos.calls(108)[0].status is None
 
 
-def test_after_an_interim_answer_nothing_may_come(clopos, wire):
+def test_after_an_interim_answer_there_may_be_silence(clopos, wire):
     clopos.fail(108, "interim_then_silence")
     wire.put()
     assert heads(wire.packet()) == [102]
@@ -210,14 +210,14 @@ def test_broken_framing_is_an_error_to_a_client(clopos, token, name, error):
     assert [call.fault for call in clopos.calls(108)] == [name]
 
 
-def test_a_read_can_be_as_rude_as_a_cancellation(clopos, token):
+def test_reads_have_the_same_faults_as_cancellations(clopos, token):
     clopos.fail_get(108, "another_order", "interim_only")
     assert get(clopos, token).json()["data"]["id"] == 999_108
     with pytest.raises(requests.JSONDecodeError):
         get(clopos, token).json()  # requests takes the interim answer for the real one
 
 
-def test_a_stalled_listener_takes_connections_and_says_nothing():
+def test_a_stalled_listener_accepts_connections_and_sends_nothing():
     with stalled_listener() as address, socket.create_connection(address, timeout=5) as connection:
         connection.sendall(b"hello")
         connection.settimeout(0.2)

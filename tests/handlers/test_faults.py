@@ -86,7 +86,7 @@ def broken(name, *, cancelled):
 
 
 def silent(name, *, cancelled):
-    fault = FAULTS.get(name) or RUDE_FAULTS[name]
+    fault = replace(FAULTS.get(name) or RUDE_FAULTS[name], interval=0.02)  # a drip is not silent for long
     return Row(fault, "clopos_timeout", AS_LONG_AS_THERE_IS_TIME, cancelled, answered=False)
 
 

@@ -99,6 +99,14 @@ def test_the_next_order_gets_its_own_answer(clopos, call_api, name, monkeypatch)
     assert answer.body["order"] == {"status": "DELIVERED", "receipt_id": 10950}
 
 
+@pytest.mark.parametrize("name", ["surplus", "chunked_surplus", "processing", "no_content_with_body"])
+def test_a_connection_on_which_more_may_come_is_not_used_again(clopos, call_api, connections, name):
+    clopos.fail(108, name)
+    call_api(108)
+    call_api(108)
+    assert len(connections) == 2
+
+
 @pytest.mark.parametrize("name", LATE)
 def test_bytes_that_come_after_the_next_request_was_sent_are_not_its_answer(clopos, call_api, name):
     clopos.add_order(109, status="DELIVERED")

@@ -129,6 +129,13 @@ def test_an_odd_field_becomes_null_and_the_order_is_cancelled(field, value):
     assert read_cancellation(cancelled(DATA | {field: value}), ORDER, TOKEN) == RESULT | {field: None}
 
 
+def test_numbers_that_json_does_not_know_are_null_inside_an_object():
+    body = json.dumps({"success": True, "data": DATA | {"integration_response": "HERE"}})
+    body = body.replace('"HERE"', '{"a": NaN, "b": [-Infinity], "c": 1e999, "d": 1.5}')
+    result = read_cancellation(answer(200, body), ORDER, TOKEN)
+    assert result["integration_response"] == {"a": None, "b": [None], "c": None, "d": 1.5}
+
+
 @pytest.mark.parametrize(
     "spelling",
     [

@@ -1,4 +1,4 @@
-"""What the tests of every layer share: the environment, the deployed local stack, and its queues.
+"""Fixtures for the tests of all layers: the environment, the deployed local stack, and its queues.
 
 ``tests/unit`` needs neither a build nor a stack; ``tests/handlers`` runs each handler in this process, against the
 simulator and the emulator of the deployed stack; ``tests/deployed`` goes through the deployed stack itself.
@@ -31,12 +31,12 @@ Json = dict[str, Any]
 
 FUNCTIONS = ("ApiFunction", "QueueFunction", "WebhookFunction", "TokenRefreshFunction")
 
-# What no output may hold, whoever made it: a JWT, and a Standard Webhooks signature.
+# What no output may contain: a JWT, or a Standard Webhooks signature.
 LEAKS = re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|v1,[A-Za-z0-9+/]{43}=")
 
 
 def said_by_functions(stack: LocalStack, traces: Traces) -> str:
-    """Return all that the deployed functions have logged and traced."""
+    """Return everything that the deployed functions have logged and traced."""
     return "\n".join([*(line for name in FUNCTIONS for line in stack.log_lines(name)), traces.text()])
 
 
@@ -90,5 +90,5 @@ PATIENCE_S = 90  # for what takes a second on an idle machine
 def eventually(condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
     """Return the first true value that the condition returns."""
     found = wait_for(condition, timeout_s)
-    assert found, f"it did not come true within {timeout_s} s"
+    assert found, f"the condition was not true within {timeout_s} s"
     return found

@@ -5,7 +5,7 @@ import string
 
 from hypothesis import strategies as st
 
-# What JSON can say and SQS can carry: no half of a surrogate pair, no control characters.
+# What JSON can express and SQS can transport: no lone surrogates, no control characters.
 text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn", "Co"]), max_size=80)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | text,
@@ -23,7 +23,7 @@ wrapped = st.recursive(
 )
 bodies = st.one_of(orders.map(json.dumps), wrapped.map(json.dumps), values.map(json.dumps), text)
 
-# What JSON can say at all: NaN, halves of surrogate pairs and huge numbers too.
+# Everything that JSON can express, including NaN, lone surrogates and huge numbers.
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),

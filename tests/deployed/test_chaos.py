@@ -1,7 +1,7 @@
 """Some hundreds of orders through the deployed stack while everything fails at once.
 
-Every fifth call to Clopos meets a fault, workers are killed in the middle of a batch, and the token is revoked. In
-the end each order is cancelled, or somebody knows why Clopos refused it. The seed decides which calls fail and how:
+Every fifth call to Clopos fails, workers are killed in the middle of a batch, and the token is revoked. In
+the end each order is cancelled, or it was reported why Clopos refused it. The seed decides which calls fail and how:
 `CHAOS_SEED=7 make test` runs that one again.
 """
 
@@ -44,7 +44,7 @@ def troubled(stack, clopos, sqs, deployed_queues):
     url = stack.outputs["QueueUrl"]
     as_deployed = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(VISIBILITY_S)})
-    # Pacing is tested elsewhere; here nobody is to wait for the next minute.
+    # Pacing is tested elsewhere; here no call should wait for the next minute.
     clopos.configure(quota=10**6, failed_quota=10**6, auth_quota=10**6, latency=0.1, strict=True)
     for n in (*BY_API, *BY_WEBHOOK, *BY_QUEUE):
         if n not in UNKNOWN:

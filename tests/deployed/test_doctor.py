@@ -123,7 +123,7 @@ def operator(stack):
     iam.delete_user(UserName=name)
 
 
-# -- a stack in order
+# -- a healthy stack
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_dead_letters_can_be_redriven_with_the_permissions_of_the_policy(
     assert clopos.order(108)["status"] == "IGNORE"
 
 
-# -- no stack to look at
+# -- no stack
 
 
 @pytest.mark.parametrize(
@@ -467,15 +467,15 @@ def test_the_event_bus_does_not_exist(stack, target, read, run_aws):
 # -- alarms
 
 
-def test_an_alarm_is_on_and_another_has_no_actions(stack, read, run_aws):
+def test_an_alarm_is_on_and_its_actions_are_disabled(stack, read, run_aws):
     client, name = stack.client("cloudwatch"), stack.physical_id("TokenRefreshAlarm")
     client.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
     client.disable_alarm_actions(AlarmNames=[name])
-    rings, silent = read(alarms)
-    assert f"TokenRefreshAlarm has been in ALARM since {datetime.now(UTC):%Y-%m-%d}" in rings
-    assert "(docs/operations.md, TokenRefreshAlarm)" in rings
-    assert "the actions of TokenRefreshAlarm are disabled, so it tells nobody" in silent
-    run_aws(silent)
+    on, disabled = read(alarms)
+    assert f"TokenRefreshAlarm has been in ALARM since {datetime.now(UTC):%Y-%m-%d}" in on
+    assert "(docs/operations.md, TokenRefreshAlarm)" in on
+    assert "the actions of TokenRefreshAlarm are disabled, so it tells nobody" in disabled
+    run_aws(disabled)
     client.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
     (line,) = read(alarms)
     assert line.startswith("ok       check: the actions of all ")

@@ -1,4 +1,4 @@
-"""Through the deployed stack: API Gateway, SQS, IAM. What the handlers do is tested elsewhere."""
+"""The deployed stack: API Gateway, SQS and IAM. tests/handlers has the tests of the handlers."""
 
 import json
 import time
@@ -85,7 +85,7 @@ def test_messages_are_done_or_dead_lettered_with_their_reasons(deployed, deploye
 
 def test_a_webhook_is_cancelled_at_clopos_and_can_be_followed_there_by_its_id(deployed, webhook, clopos):
     webhook_id = f"msg_{time.time_ns()}"
-    for _ in range(2):  # the same one sent twice does no harm
+    for _ in range(2):  # sending it twice does no harm
         assert webhook('{"data": {"order_id": 108}}', webhook_id=webhook_id).status_code == 202
     eventually(lambda: clopos.order(108)["status"] == "IGNORE")
     [accepted, *_] = [

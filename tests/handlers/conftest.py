@@ -1,9 +1,9 @@
 """A handler runs in this process, against a Clopos simulator over real HTTP and against the AWS emulator.
 
-A test says what it sends with `call_api`, `run_batch`, `call_webhook` or `refresh`, and sees what came of it in their
-results, in `output` (logs and metrics), in `clopos` and in `aws_calls`.
+A test calls `call_api`, `run_batch`, `call_webhook` or `refresh`, and checks their results, `output` (logs and
+metrics), `clopos` and `aws_calls`.
 
-Whatever a handler lets out is searched for secrets when the test ends: see `Output.check_for_leaks`.
+When a test ends, everything that a handler has output is searched for secrets: see `Output.check_for_leaks`.
 """
 
 import base64
@@ -46,7 +46,7 @@ Json = dict[str, Any]
 EVENTS = Path(__file__).parents[2] / "events"
 IGNORE = '{"status": "IGNORE"}'
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"not-a-real-secret-but-32-bytes-!").decode()
-# A handler that starts cold makes its clients of AWS; most of that time would go into reading the same files again.
+# Every cold start of a handler creates AWS clients; without this cache it would read the same files again.
 botocore.session.create_loader = cache(botocore.session.create_loader)
 
 
@@ -73,18 +73,18 @@ def token(clopos, output):
     return token
 
 
-# -- what is let out
+# -- output
 
 
 class Output:
-    """What a test let out: on stdout and stderr, which CloudWatch gets, and as answers and messages."""
+    """The output of a test: stdout and stderr, which go to CloudWatch, answers and messages."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
         self._stdout = self._stderr = ""
         self.sent: list[object] = []  # answers and messages
         self.secrets = {CREDENTIALS["client_secret"], WEBHOOK_SECRET.removeprefix("whsec_")}
-        self.private = set(CUSTOMER.values())  # not secret, and nobody's business
+        self.private = set(CUSTOMER.values())  # not secret, but private
 
     def lines(self) -> list[Json]:
         """Return the JSON lines so far."""
@@ -98,7 +98,7 @@ class Output:
         return [line for line in self.lines() if line.get("message") == message]
 
     def orders(self) -> list[Json]:
-        """Return the lines that tell what became of an order."""
+        """Return the log lines with the outcome of an order."""
         return [line for line in self.lines() if "outcome" in line]
 
     def metrics(self) -> dict[str, list[float]]:
@@ -113,7 +113,7 @@ class Output:
         return dict(values)
 
     def check_for_leaks(self) -> None:
-        """Check that eight characters in a row of a secret are nowhere, in any case or encoding."""
+        """Check that no eight characters in a row of a secret are in the output, in any case or encoding."""
         self.lines()
         assert self._stderr == ""
         public = "\n".join([self._stdout, *map(repr, self.sent)])
@@ -127,7 +127,7 @@ class Output:
 
 
 class CurrentStdout:
-    """Standard output of whoever writes: pytest has another one for each test and for each of its phases."""
+    """Writes to the current standard output: pytest replaces it for each test and for each phase of a test."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys.stdout, name)
@@ -175,7 +175,7 @@ def connections(clopos, monkeypatch):
 
 @pytest.fixture
 def environment(clopos, token, secret, monkeypatch):
-    """Set the functions' environment: a good token is in a secret of the test's own, and nobody refreshes it.
+    """Set the functions' environment: a valid token is in the test's own secret, and there is no refresh.
 
     A test changes it, before its first call of a handler, with what this returns.
     """
@@ -191,7 +191,7 @@ def environment(clopos, token, secret, monkeypatch):
 
 @pytest.fixture
 def on_queue(sqs, environment):
-    """A queue of this test's own: nobody else takes its messages."""
+    """A queue that only this test uses."""
     queue = Queue.create(sqs, VisibilityTimeout="540")
     environment("QUEUE_URL", queue.url)
     return queue
@@ -234,7 +234,7 @@ class RefreshFunction:
 
 @pytest.fixture
 def refreshable(environment, secret, function, monkeypatch):
-    """Have the token refreshed with the simulator's credentials."""
+    """Let workers refresh the token with the simulator's credentials."""
     environment("CREDENTIALS_SECRET_ARN", secret(CREDENTIALS))
     environment("TOKEN_REFRESH_FUNCTION", "refresh")
     refresh_function, make = RefreshFunction(function), botocore.client.BaseClient._make_api_call
@@ -252,7 +252,7 @@ clients: dict[tuple[object, ...], Any] = {}
 
 
 def cached_client(service: str, config: Config) -> Any:
-    """Return a client like that of an earlier test: to make one takes longer than most tests."""
+    """Return a cached client: creating one takes longer than most tests."""
     endpoints = {name: value for name, value in os.environ.items() if name.startswith("AWS_ENDPOINT_URL")}
     key = (service, *sorted(endpoints.items()), config.connect_timeout, config.read_timeout)
     if key not in clients:
@@ -359,7 +359,7 @@ def call_webhook(invoke, on_queue, webhook_secret_arn):
 
 @pytest.fixture
 def refresh(invoke, refreshable):
-    """Run the token refresh in this process; `asked` is what a worker says, nothing is a schedule's run."""
+    """Run the token refresh in this process; `asked` is a worker's request; without it, a scheduled run."""
     return lambda **asked: invoke("token_refresh", asked)
 
 
@@ -368,11 +368,11 @@ def refresh(invoke, refreshable):
 
 @dataclass
 class Batch:
-    """What became of a batch, each message by its place in it."""
+    """The result of a batch; messages are identified by their positions in it."""
 
     ids: list[str]
     fates: list[str]  # done, dead, queued; anything else must not be
-    hidden_s: dict[int, int]  # for how long a message was hidden anew
+    hidden_s: dict[int, int]  # for how long a message was hidden again
     dead: list[Json]  # the messages in the dead-letter queue
 
 

@@ -1,4 +1,4 @@
-"""`PUT /orders/{id}`: what a caller sends, what Clopos is sent, and what the caller gets."""
+"""`PUT /orders/{id}`: the request, the calls to Clopos, and the response."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def test_the_order_is_cancelled_at_clopos_and_reported(clopos, call_api, output)
     assert line["level"] == "INFO"
     assert (line["source"], line["order_id"], line["venue_id"]) == ("api", "108", 1)
     assert (line["outcome"], line["attempts"]) == ("cancelled", 1)
-    answer.body["data"].pop("integration_response")  # free-form, and perhaps personal
+    answer.body["data"].pop("integration_response")  # free-form, so it may contain customer data
     assert line["result"] == answer.body
     assert 0 <= line["duration_ms"] < 60_000
     metrics = output.metrics()
@@ -110,7 +110,7 @@ def test_cancelling_twice_is_answered_twice(call_api):
     assert [call_api(108).status for _ in range(2)] == [200, 200]
 
 
-# -- what Clopos is sent
+# -- the call to Clopos
 
 
 def test_clopos_gets_exactly_the_documented_call(clopos, call_api, token):
@@ -185,7 +185,7 @@ def test_bad_input_is_refused_with_what_to_change(clopos, call_api, output, call
     assert output.metrics() == {"OrdersRejected": [1]}
 
 
-# -- how it is answered
+# -- the response
 
 
 @pytest.mark.parametrize("order_id", [108, 404])
@@ -257,7 +257,7 @@ queue_worker.handler(json.load(sys.stdin), LambdaContext())
 def test_an_order_is_a_subsegment_with_the_call_to_clopos_under_it(
     clopos, environment, token, on_queue, on_dead_letter_queue
 ):
-    """In a process of its own: X-Ray's SDK looks at its environment once, when it is imported."""
+    """In its own process: X-Ray's SDK reads its environment variables when it is imported."""
     record = json.loads((ROOT / "events" / "queue.json").read_text())["Records"][0]
     environment("LAMBDA_TASK_ROOT", str(ROOT / "functions"))
     environment(
@@ -279,7 +279,7 @@ def test_an_order_is_a_subsegment_with_the_call_to_clopos_under_it(
         while True:
             try:
                 segments.append(daemon.recv(65536).decode())
-            except BlockingIOError:  # that was all
+            except BlockingIOError:  # nothing more was received
                 break
     assert len(clopos.calls(108)) == 2
     assert not [segment for segment in segments if token in segment]

@@ -1,4 +1,4 @@
-"""AWS stands still: connections open and nothing answers. Everything ends in time all the same, with its log line."""
+"""AWS services accept connections and never answer: handlers still end in time and log the result."""
 
 import time
 
@@ -14,7 +14,7 @@ EXPIRED = {"token": "not-a-real-token", "expires_at": 1}
 
 @pytest.fixture
 def stalled(environment):
-    """Let a service stand still, for the handlers that start after this."""
+    """Make a service accept connections and never answer, for the handlers that start after this."""
     with stalled_listener() as (host, port):
         yield lambda service: environment(f"AWS_ENDPOINT_URL_{service}", f"http://{host}:{port}")
 
@@ -43,7 +43,7 @@ def test_a_caller_is_answered_in_time_while_the_refresh_cannot_be_invoked(
     assert (answer.status, answer.body["error"]) == (503, "token_unavailable")
     assert took_s < 2.5
     assert len(output.orders()) == 1
-    assert output.metrics()["TokenRefreshFailed"] == [1]  # an alarm hears of it
+    assert output.metrics()["TokenRefreshFailed"] == [1]  # which an alarm watches
 
 
 def test_a_caller_is_answered_in_time_while_the_event_bus_stands_still(
@@ -62,7 +62,7 @@ def test_a_caller_is_answered_in_time_while_the_event_bus_stands_still(
 def test_a_batch_of_ten_ends_in_time_while_a_service_stands_still(
     clopos, run_batch, function, stalled, environment, output, service, monkeypatch
 ):
-    """Ten messages of every kind: cancelled, rejected and, for Clopos fails some, deferred."""
+    """Ten messages: some are cancelled, some rejected and, because Clopos fails, some deferred."""
     monkeypatch.setattr(cancellation.aws, "CALL_S", 1)
     stalled(service)
     environment("EVENT_BUS_NAME", "default" if service == "EVENTBRIDGE" else "")
@@ -102,7 +102,7 @@ def test_a_webhook_is_answered_in_time_while_a_service_stands_still(call_webhook
     assert len(output.logs("webhook refused")) == 1
 
 
-# -- what is known is used meanwhile
+# -- cached secrets
 
 
 def test_a_cached_token_is_used_while_secrets_manager_cannot_be_reached(
@@ -131,7 +131,7 @@ def test_a_cached_webhook_secret_is_used_for_a_quarter_of_an_hour_while_secrets_
 
 
 def break_secrets_manager(monkeypatch):
-    """Let every read of a secret fail from now on."""
+    """Make every read of a secret fail from now on."""
     make = BaseClient._make_api_call
 
     def call(client, operation, parameters):

@@ -5,7 +5,7 @@ import pytest
 import cancellation.transport
 from local.simulator import FAULTS, RUDE_FAULTS
 
-# Each is more, or other, than one answer to one request.
+# In each of these, the bytes are not exactly one answer to one request.
 RUDE = (
     *("processing", "processing_apart", "early_hints", "interims_apart", "interim_then_silence"),
     *("surplus", "late_surplus", "unavailable_with_surplus", "unavailable_with_late_surplus"),
@@ -27,7 +27,7 @@ def test_the_next_order_gets_its_own_answer(clopos, call_api, name, impatient):
     clopos.fail(109, FAULTS["not_found"])
     first, second = call_api(108), call_api(109)
     assert (first.status == 200) == (name != "another_order" and clopos.order(108)["status"] == "IGNORE")
-    # At worst it is seen that the answer is another order's; never is it taken for this one's.
+    # At worst the answer is recognized as that of another order; it is never taken for this order's.
     assert second.body["error"] in ("order_not_found", "clopos_bad_response")
     assert clopos.order(109)["status"] == "DELIVERED"
 

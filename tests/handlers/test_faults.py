@@ -37,13 +37,13 @@ ONCE, WITH_A_CHECK, AS_LONG_AS_THERE_IS_TIME, BROKEN = (1, 1), (2, 2), (11, 1), 
 
 @dataclass
 class Row:
-    """A fault, and what it is to become."""
+    """A fault, and the expected results."""
 
     fault: Fault
     error: str
     calls: tuple[int, int] = ONCE
-    cancelled: bool = False  # has Clopos cancelled the order all the same?
-    answered: bool = True  # did a whole answer arrive?
+    cancelled: bool = False  # whether Clopos has cancelled the order in spite of the fault
+    answered: bool = True  # whether a complete answer arrived
 
     def upstream(self):
         """Return what the envelope repeats of Clopos's answer."""
@@ -176,7 +176,7 @@ def check_queue(batch, row, seen, output):
 
 
 def check_output(output, row, outcome, attempts, result):
-    """One line and the right metrics, and nothing else of either."""
+    """Check that there is one log line, and exactly the expected metrics."""
     [line] = output.orders()
     assert line["message"] == "order not cancelled"
     assert line["level"] == ("ERROR" if outcome == "failed" else "WARNING")
@@ -228,7 +228,7 @@ def test_what_becomes_of_a_message_while_clopos_is_silent(clopos, run_batch, out
     check_queue(run_batch({"order_id": 108}), row, calls(clopos), output)
 
 
-# -- if nobody answers at all
+# -- Clopos cannot be reached
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def refused(environment):
 
 @pytest.fixture
 def resolver(monkeypatch):
-    """Let this function resolve the name clopos.invalid; asking a real resolver would take a network."""
+    """Resolve the name clopos.invalid with this function; a real resolver would need a network."""
     resolve = socket.getaddrinfo
 
     def install(find):
@@ -270,7 +270,7 @@ def not_tls(environment, clopos):
 
 @pytest.fixture
 def untrusted_certificate(environment, tmp_path):
-    """Somebody in the middle, with a certificate that no authority has signed."""
+    """A man in the middle, with a certificate that no authority has signed."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)
@@ -328,12 +328,12 @@ def test_what_becomes_of_a_message_while_clopos_cannot_be_reached(clopos, run_ba
     assert clopos.calls() == []
 
 
-# -- if the network stands still
+# -- the network does not answer
 
 
 @pytest.fixture
 def resolver_that_hangs(environment, resolver):
-    """A look-up takes ten seconds and then fails, as with a name server that cannot be reached."""
+    """A DNS lookup that takes ten seconds and fails, as with a name server that cannot be reached."""
     done = threading.Event()
 
     def hang():
@@ -369,7 +369,7 @@ standing_still = pytest.mark.parametrize(
 @standing_still
 def test_an_api_caller_is_answered_in_time_while_the_network_stands_still(call_api, output, request, where):
     request.getfixturevalue(where)
-    answer = call_api(108, remaining_s=4.5)  # a second and a half, and three to answer in
+    answer = call_api(108, remaining_s=4.5)  # 1.5 s for Clopos, and 3 s for the response
     assert answer.body["error"] in ("clopos_timeout", "clopos_unavailable")
     [line] = output.orders()
     assert line["duration_ms"] < 2500
@@ -384,7 +384,7 @@ def test_a_batch_is_handed_back_in_time_while_the_network_stands_still(run_batch
     assert max(line["duration_ms"] for line in output.orders()) < 2500
 
 
-# -- a fault that passes
+# -- temporary faults
 
 PASSING = [row for row in (*ANSWERS, *BROKEN_CONNECTIONS) if row.calls in (AS_LONG_AS_THERE_IS_TIME, BROKEN)]
 

@@ -1,4 +1,4 @@
-"""Nothing of a secret gets out, in whatever form Clopos repeats it.
+"""No part of a secret is output, in whatever form Clopos repeats it.
 
 Whatever a handler lets out is searched for the token and the credentials at the end of every test, in this file
 and elsewhere (`Output.check_for_leaks`).
@@ -56,7 +56,7 @@ def test_a_token_in_an_orders_status_goes_nowhere(clopos, call_api, run_batch, t
 
 
 def test_a_token_in_a_malformed_header_goes_nowhere(clopos, call_api, run_batch, token):
-    # urllib3 quotes what comes after a name with a space.
+    # urllib3 quotes what follows a header name with a space.
     broken = Fault(status=503, headers={"X Token": token, "Connection": "close"}, delivery="until_close")
     clopos.fail(108, broken, repeat=None)
     assert call_api(108).status == 503

@@ -1,4 +1,4 @@
-"""The events that tell what became of an order: who gets one, when, and what happens if the bus fails."""
+"""Outcome events: for which orders and when they are published, and what happens if the bus fails."""
 
 import json
 import uuid
@@ -16,7 +16,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 
 class Subscriber:
-    """Whoever hears of outcomes: a rule on the default bus with a queue behind it."""
+    """A consumer of outcomes: a rule on the default bus with a queue as its target."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue

@@ -1,4 +1,4 @@
-"""What speed depends on, without a clock: what is imported, how big it is, and how often somebody is called.
+"""What performance depends on, without a clock: imported modules, package size, and numbers of calls.
 
 `make bench` measures the speed itself (docs/performance.md).
 """
@@ -20,7 +20,7 @@ HANDLERS = {
     "TokenRefreshFunction": "token_refresh",
 }
 MB = 1_000_000
-# Modules that a cold start imports: 610 on 3.13, and a twentieth more, for another Python's own differ.
+# Modules that a cold start imports: 610 on 3.13, plus 5 % because other versions of Python differ.
 MAX_MODULES = 640
 # Each costs milliseconds of every cold start: 140 for pydantic alone, about 12 for asyncio.
 UNWANTED = {"asyncio", "pydantic", "jsonschema", "unittest", "pytest", "aiohttp", "numpy", "yaml"}
@@ -31,7 +31,7 @@ UNWANTED_FOR_ONE_ROUTE = {
 
 
 def imported(function):
-    """Return the modules that a handler's import brings, from the artifact alone."""
+    """Return the modules that importing a handler from the artifact loads."""
     environment = {
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_LAMBDA_FUNCTION_NAME": "function",
@@ -81,7 +81,7 @@ def test_the_package_is_small(function):
 
 
 def test_the_package_holds_bytecode_for_the_runtime_or_none():
-    """Made by another Python it would only be in the way; a build without the runtime's Python makes none."""
+    """Bytecode of another version is useless; a build without the runtime's Python makes none."""
     compiled = [name for name, _ in files(BUILD / "ApiFunction") if name.endswith(".pyc")]
     tag = "cpython-{}{}".format(*RUNTIME)
     assert [name for name in compiled if tag not in name] == []

@@ -1,4 +1,4 @@
-"""What holds whatever is sent to a handler, and whatever Clopos answers.
+"""Properties that hold for all input of a handler, and for all answers of Clopos.
 
 What a handler says is compared with what the simulator did: the outcome is `cancelled` if and only if Clopos has
 the order at `IGNORE`, or its answer was lost and the caller, or the queue, will try again.
@@ -100,7 +100,7 @@ other_fields = st.dictionaries(
     json_values | text,
     max_size=4,
 )
-# Clopos's own answer, which says what it did, oddly dressed. Nothing of it may decide.
+# Clopos's own answer with the truth in an unusual form, which must not matter.
 dressed = st.builds(
     Fault,
     data=other_fields,
@@ -157,7 +157,7 @@ def prepare(clopos, status, strict, puts, gets):
 
 
 def says_what_clopos_did(first, strict, status):
-    """Whether the first answer already says all: an odd dress may cost neither an attempt nor the success."""
+    """Whether the first answer decides: its unusual form must cost neither an attempt nor the success."""
     return not first.answers_itself and (status == "PENDING" or (status == "IGNORE" and not strict))
 
 
@@ -202,7 +202,7 @@ def test_what_becomes_of_a_message_is_what_clopos_did(
     sqs.purge_queue(QueueUrl=on_queue.url)
     prepare(clopos, status, strict, puts, gets)
     worker = function("queue_worker")
-    monkeypatch.setattr(worker, "outage", Outage(workers=2))  # an outage is of one example
+    monkeypatch.setattr(worker, "outage", Outage(workers=2))  # an outage must not last beyond one example
     monkeypatch.setattr(worker.clopos, "_pacer", None)  # and so is a quota that is used up
     before = len(output.orders())
     batch = run_batch({"order_id": 108}, remaining_s=13)
@@ -267,7 +267,7 @@ def test_every_message_of_a_batch_is_done_or_dead_or_queued(
     monkeypatch.setattr(worker, "outage", Outage(workers=2))
     monkeypatch.setattr(worker.clopos, "_pacer", None)
     before = len(output.orders())
-    done = run_batch(*batch, remaining_s=remaining_s)  # which also looks into both queues
+    done = run_batch(*batch, remaining_s=remaining_s)  # this also reads both queues
     lines = output.orders()[before:]
     assert [line["message_id"] for line in lines] == done.ids
     assert output.logs("unexpected error") == []
@@ -361,7 +361,7 @@ def test_every_webhook_is_accepted_ignored_or_refused(call_webhook, on_queue, bo
 
 
 def test_the_properties_detect_an_internal_error(clopos, call_api, monkeypatch, function):
-    """The properties above see through to the handler: if it answers 500 they fail."""
+    """The properties above reach the handler: they fail if it answers 500."""
     monkeypatch.setattr(function("api").clopos, "cancel", lambda *_: {}["nothing"])
     with pytest.raises(KeyError, match="internal_error"):
         check_answer(call_api(108))

@@ -1,4 +1,4 @@
-"""The queue's handler: what becomes of each message of a batch."""
+"""The queue's handler: the outcome of each message of a batch."""
 
 import json
 import threading
@@ -114,7 +114,7 @@ def test_a_bad_message_goes_to_the_dead_letter_queue_with_what_to_change(
     assert (line["result"]["error"], line["result"]["message"]) == ("invalid_request", message)
 
 
-# -- what ties a message to where it came from
+# -- the ids that link a message to its webhook and trace
 
 
 def test_the_log_line_names_the_webhook_and_the_trace_that_a_message_came_by(run_batch, output):
@@ -144,7 +144,7 @@ def test_a_batch_that_runs_out_of_time_hands_its_unfinished_messages_back(clopos
     batch = run_batch(*({"order_id": n} for n in range(1, 11)), remaining_s=16)
     assert batch.fates == ["queued"] * 10
     assert set(batch.hidden_s) == set(range(10))
-    # Those whose turn did not come wait for it on the queue.
+    # Those that were not called for stay on the queue.
     assert {line["result"]["error"] for line in output.orders()} <= {"clopos_timeout", "rate_limited"}
     assert max(line["duration_ms"] for line in output.orders()) < 10_000
 

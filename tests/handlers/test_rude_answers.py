@@ -1,4 +1,4 @@
-"""Answers that no documentation mentions, on both triggers: what decides, and what reaches the next order."""
+"""Undocumented answers, for both triggers: what they mean, and that they do not affect the next order."""
 
 from urllib.parse import unquote
 
@@ -8,7 +8,7 @@ from local.simulator import CUSTOMER, RUDE_FAULTS, Fault
 
 TOLD = {"success": False, "error": "validation_failed", "message": "Status is not allowed"}
 HEADERS = ("retry_after", "ratelimit_reset", "ratelimit_remaining")
-# However such an answer travels and whatever else it says, it says that the order is cancelled.
+# Answers that say that the order is cancelled, in an unusual form or with unusual additions.
 ANSWERED = [
     *("processing", "processing_apart", "early_hints", "early_hints_apart", "interims", "interims_apart"),
     *("surplus", "late_surplus", "until_close"),
@@ -18,7 +18,7 @@ ANSWERED = [
     *("year_1", "year_9999", "integer_integration_id", "list_for_object", "odd_types", "text_id", "cookie"),
     *(f"success:{header}:{number}" for header in HEADERS for number in ("5000_digits", "year_99999")),
 ]
-# These cannot be read: they say nothing about the order.
+# Answers that cannot be read: they say nothing about the order.
 UNREADABLE = [
     *("not_gzip", "garbage", "gzip_truncated", "gzip_bad_checksum", "bomb", "oversized", "deeply_nested"),
     *("another_order", "no_content_with_body", "no_content_with_late_body"),
@@ -83,7 +83,7 @@ def test_an_odd_time_to_wait_ends_in_a_sane_one(clopos, call_api, run_batch, hea
 
 # -- the next order
 
-LATE = ["late_surplus", "chunked_late_surplus"]  # bytes that come when the next request may be under way
+LATE = ["late_surplus", "chunked_late_surplus"]  # bytes that may arrive during the next request
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_an_answer_that_is_one_order_late_is_not_the_next_but_ones_either(clopos
 
 @pytest.mark.parametrize("status", [400, 409, 503])
 def test_bytes_after_a_refusal_are_not_the_answer_to_what_follows_it(clopos, call_api, status):
-    """They claim that this very order is cancelled, and come before the real answer to the second call."""
+    """The bytes say that this order is cancelled, and arrive before the real answer to the second call."""
     clopos.add_order(108, status="RECEIVED")
     clopos.fail(108, Fault(status, TOLD, delivery="surplus", interval=0.05), Fault(delay=0.2))
     clopos.fail_get(108, Fault(delay=0.2))
@@ -167,7 +167,7 @@ def test_a_refusal_without_a_reason_is_checked_too(clopos, call_api, run_batch, 
     assert call_api(108).status == 200
     clopos.add_order(109)
     clopos.fail(109, Fault(status, body))
-    assert run_batch({"order_id": 109}).fates == ["queued"]  # pending: another time it may be cancelled
+    assert run_batch({"order_id": 109}).fates == ["queued"]  # it is pending, so a later attempt may succeed
     clopos.add_order(110, status="RECEIVED")
     clopos.fail(110, Fault(status, body))
     assert call_api(110).body["error"] == "order_not_cancellable"
@@ -196,7 +196,7 @@ def test_a_caller_who_cannot_cancel_gets_the_orders_status_and_receipt(
 
 
 @pytest.mark.parametrize(
-    ("look", "error"),
+    ("fault", "error"),
     [
         ("unavailable", "clopos_unavailable"),
         ("gateway_timeout", "clopos_timeout"),
@@ -207,9 +207,9 @@ def test_a_caller_who_cannot_cancel_gets_the_orders_status_and_receipt(
     ],
     ids=str,
 )
-def test_a_check_that_fails_leaves_the_order_undecided(clopos, call_api, run_batch, look, error):
+def test_a_check_that_fails_leaves_the_order_undecided(clopos, call_api, run_batch, fault, error):
     clopos.add_order(108, status="RECEIVED")
-    clopos.fail_get(108, look, repeat=None)
+    clopos.fail_get(108, fault, repeat=None)
     answer = call_api(108)
     assert (answer.body["error"], answer.body["retryable"]) == (error, True)
     assert run_batch({"order_id": 108}, remaining_s=14).fates == ["queued"]
@@ -225,4 +225,4 @@ def test_the_customer_in_the_order_goes_nowhere(clopos, call_api, run_batch, out
     clopos.add_order(108, status="RECEIVED")
     assert call_api(108).status == 409
     assert run_batch({"order_id": 108}).fates == ["dead"]
-    assert output.private == set(CUSTOMER.values())  # and that is searched for
+    assert output.private == set(CUSTOMER.values())  # `check_for_leaks` searches for these

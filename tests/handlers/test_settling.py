@@ -1,11 +1,11 @@
-"""What becomes of a message that was not done: it comes back later, or goes to the dead-letter queue."""
+"""Messages whose orders were not cancelled are received again later, or go to the dead-letter queue."""
 
 import pytest
 
 from cancellation.settling import MAX_DELAY_S
 from local.simulator import Fault
 
-# -- a message that goes back
+# -- deferred messages
 
 
 def test_a_message_that_goes_back_is_received_again_long_before_the_queues_own_timeout(
@@ -44,7 +44,7 @@ def test_a_message_whose_visibility_cannot_be_changed_stays_on_the_queue(
     assert len(output.logs("visibility not changed")) == 1
 
 
-# -- a message that cannot be helped
+# -- dead-lettered messages
 
 
 def text(value, data_type="String"):

@@ -1,4 +1,4 @@
-"""The token: a caller never notices that it expired, and Clopos is not asked for more of them than are needed."""
+"""The token: callers do not notice that it expires, and no more tokens are requested than needed."""
 
 import json
 import time
@@ -173,7 +173,7 @@ def workers(token_secret, count):
 
 
 def renew_side_by_side(workers, old, threads=1, deadline_s=25):
-    """Let all workers renew a token, each on several threads; return what they got, errors included."""
+    """Make all workers renew a token, each on several threads; return the results, including errors."""
 
     def renew(worker):
         try:
@@ -220,7 +220,7 @@ def test_twenty_messages_and_an_expired_token_do_not_call_a_failing_auth_twenty_
 
 
 def test_a_good_token_is_found_after_the_refresh_of_another(clopos, token_secret, monkeypatch):
-    """While the refresh is taken, a worker looks into the secret in between."""
+    """While another refresh is running, a worker polls the secret."""
     old = parse_token(json.dumps({"token": clopos.issue_token()}))
     token_secret(old.value)
     monkeypatch.setattr(cancellation.tokens, "POLL_S", 0.1)
@@ -315,7 +315,7 @@ def test_a_request_that_another_workers_has_answered_already_fetches_nothing(
 def test_credentials_that_are_incomplete_are_named_and_not_sent(
     refresh, clopos, secret, environment, credentials, said
 ):
-    environment("TOKEN_SECRET_ARN", secret())  # else the worker is told of the token in it
+    environment("TOKEN_SECRET_ARN", secret())  # otherwise the worker would get the token that it holds
     environment(
         "CREDENTIALS_SECRET_ARN",
         secret(credentials if isinstance(credentials, str) else json.dumps(credentials)),

@@ -1,4 +1,4 @@
-"""`POST /webhooks/cancellations`: who is believed, what goes on the queue, and what the sender is told."""
+"""`POST /webhooks/cancellations`: signatures, the messages on the queue, and the responses."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ def sign(secret=WEBHOOK_SECRET, body=BODY, webhook_id="msg_1", prefix="webhook-"
     return {prefix + name.removeprefix("webhook-"): value for name, value in signed.items()}
 
 
-# -- what is accepted
+# -- accepted
 
 
 def test_a_signed_webhook_is_on_the_queue_when_it_is_answered(call_webhook, on_queue, clopos, output):
@@ -125,7 +125,7 @@ def test_the_webhook_function_neither_reads_the_token_nor_calls_clopos(call_webh
     assert clopos.calls(method=None) == []
 
 
-# -- what is ignored
+# -- ignored
 
 
 @pytest.mark.parametrize("type_", ["order.created", "ORDER.CANCELLED", "", None])
@@ -170,7 +170,7 @@ def test_a_type_that_is_ignored_has_to_be_signed_as_well(call_webhook):
     assert call_webhook({"type": "order.created", "data": {}}, secret=OTHER_SECRET).status == 401
 
 
-# -- what is refused
+# -- refused
 
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 MISSING = "the header {} is missing".format
@@ -295,7 +295,7 @@ def test_a_secret_that_was_ended_is_refused_within_five_minutes_of_the_wall_cloc
     call_webhook, secretsmanager, webhook_secret_arn, monkeypatch
 ):
     assert call_webhook().status == 202
-    for _ in range(2):  # it is not even the previous one any more
+    for _ in range(2):  # after two rotations it is not the previous one either
         secretsmanager.put_secret_value(SecretId=webhook_secret_arn, SecretString=OTHER_SECRET)
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + 300)  # the monotonic clock stands still, as when frozen

@@ -1,4 +1,4 @@
-"""What AWS gets of template.yaml: the CloudFormation that SAM makes of it, with values for its parameters."""
+"""The template as AWS gets it: transformed by SAM, with values for its parameters."""
 
 import copy
 import json
@@ -37,7 +37,7 @@ def _transformed(artifact: str, values: tuple[tuple[str, str], ...]) -> Json:
 
 
 class Stack:
-    """A stack of the template, as CloudFormation sees it.
+    """A stack of the transformed template.
 
     Parameters
     ----------

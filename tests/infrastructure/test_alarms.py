@@ -1,4 +1,4 @@
-"""What each alarm watches, and that it neither misses its case nor sends a mail for each retry."""
+"""The alarms: none misses its case, or sends an e-mail for each retry."""
 
 import re
 
@@ -79,7 +79,7 @@ TWO_HOURS_S = 2 * HOUR_S
         # The orders of a worker that crashed come back after the visibility timeout, and crash the next one at its end.
         ("QueueErrorsAlarm", repeated(180 + LONGEST_INVOCATION_S, TWO_HOURS_S), 1, 10),
         ("QueueVersionBugAlarm", repeated(LONGEST_BACKOFF_S + 20, TWO_HOURS_S), 1, 10),
-        # A message in the dead-letter queue that somebody looks at now and then, which hides it for half a minute.
+        # A message in the dead-letter queue that is read now and then, which hides it for half a minute.
         ("DeadLetterAlarm", [(at, int(at % 240 >= 60)) for at in range(0, TWO_HOURS_S, 60)], 2, 5),
         # A refresh every 20 minutes, each with Lambda's two retries, after one and two minutes.
         (
@@ -106,7 +106,7 @@ def test_a_lasting_problem_is_one_mail_when_it_begins_and_one_when_it_is_over(
 
 @pytest.mark.parametrize("held_s", [0, LONGEST_INVOCATION_S])
 def test_an_outage_is_one_mail_after_a_quarter_of_an_hour_and_one_when_no_order_waits(held_s):
-    """One message that is deferred at its longest intervals; `held_s` is how long a worker waits with it in hand."""
+    """One message that is deferred at its longest intervals; `held_s` is how long a worker keeps it."""
     waits = LONGEST_BACKOFF_S + held_s if not held_s else 90 + held_s
     ages = repeated(waits, TWO_HOURS_S, lambda at_s: at_s, first_s=20)
     [(begins, _), (ends, _)] = mails("WaitingOrdersAlarm", ages, 2 * TWO_HOURS_S)
@@ -125,7 +125,7 @@ def test_one_failed_refresh_that_succeeds_when_lambda_retries_it_is_no_alarm():
 
 
 def test_a_token_that_expires_stays_an_alarm_until_a_newer_one_is_used():
-    """It is measured only when an order needs it: a quiet hour does not make it well."""
+    """The metric has data only when an order needs a token: an hour without data is not a recovery."""
     points = [(60, 2400), (1200, 700), (5000, 3500)]
     assert mails("TokenExpiryAlarm", points, TWO_HOURS_S) == [(20, "ALARM"), (84, "OK")]
 

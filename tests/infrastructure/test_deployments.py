@@ -1,4 +1,4 @@
-"""Gradual deployments: what guards them, and that nothing of them is left if they are switched off."""
+"""Gradual deployments: the alarms that stop them, and their absence if they are disabled."""
 
 import pytest
 
@@ -9,7 +9,7 @@ ALIASED = ("ApiFunction", "QueueFunction", "WebhookFunction")
 
 @pytest.mark.parametrize("function", ALIASED)
 def test_a_deployment_is_guarded_only_by_alarms_about_its_new_version(function):
-    """An alarm of the version before, of Clopos or of the queue would block the very deployment that fixes it."""
+    """An alarm about the previous version, Clopos or the queue would block a deployment that fixes it."""
     stack = Stack()
     version = stack.version_of(function)[0]
     group = stack[f"{function}DeploymentGroup"]["AlarmConfiguration"]
@@ -32,7 +32,7 @@ def test_a_deployment_is_guarded_only_by_alarms_about_its_new_version(function):
 
 
 def test_a_new_version_gets_alarms_of_its_own_which_cannot_be_in_alarm_yet():
-    """An alarm that is only updated keeps its state: that of the version before."""
+    """An alarm that is only updated keeps the state of the previous version."""
     stack = Stack()
     for function in ALIASED:
         version = stack.version_of(function)[0]

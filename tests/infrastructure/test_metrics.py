@@ -64,7 +64,7 @@ def test_every_metric_that_is_emitted_is_on_the_dashboard():
 
 
 def test_the_functions_emit_these_metrics_and_no_other():
-    """A name in the code is text: one that is given to `add_metric` or `single_metric`, or stands in a table of names."""
+    """The names are strings in the code: arguments of `add_metric` or `single_metric`, or values of a table."""
     names, texts = set(), set()
     for path in (ROOT / "functions").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

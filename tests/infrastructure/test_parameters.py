@@ -1,4 +1,4 @@
-"""The template's parameters and outputs: what the contract names, and what is refused before anything is deployed."""
+"""The template's parameters and outputs, and the values that are refused before a deployment."""
 
 import re
 from pathlib import Path

@@ -17,7 +17,7 @@ SERVICES = {"secretsmanager": "secretsmanager", "sqs": "sqs", "lambda": "lambda"
 
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 TRACES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
-# What Lambda does in a function's name to read a queue for it (Lambda developer guide, SQS permissions).
+# What Lambda does with the function's role to read its queue (Lambda developer guide, SQS permissions).
 EVENT_SOURCE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
 PUBLISH = ("events:PutEvents", "arn:aws:events:eu-central-1:111122223333:event-bus/orders")
 
@@ -77,7 +77,7 @@ def operations():
     }
 
 
-# Where the action is not called like the operation (service authorization reference).
+# Operations whose actions have other names (service authorization reference).
 ACTIONS = {"Invoke": "InvokeFunction"}
 
 

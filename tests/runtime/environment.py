@@ -36,7 +36,7 @@ PATIENCE_S = 90  # for what takes a second on an idle machine
 
 @dataclass
 class Result:
-    """What came of an invocation.
+    """The result of an invocation.
 
     Attributes
     ----------
@@ -167,7 +167,7 @@ class Environment:
         self._api.server_close()
 
     def invoke(self, event: Any, *, timeout_s: float | None = None) -> Result:
-        """Invoke the function and wait for what comes of it.
+        """Invoke the function and wait for the result.
 
         Raises
         ------
@@ -268,4 +268,4 @@ class _RuntimeApi(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: the tests' output is for what the functions write."""
+        """Log nothing: only the functions' output is to be shown."""

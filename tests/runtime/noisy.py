@@ -1,4 +1,4 @@
-"""A function's handler amid libraries that say everything that libraries say, in every way there is."""
+"""A function's handler, with libraries that log, warn and print in every way that exists."""
 
 import importlib
 import logging
@@ -44,5 +44,5 @@ def handler(event: Any, context: Any) -> Any:
     thread = threading.Thread(target=divide_by_zero)
     thread.start()
     thread.join()
-    Broken()  # and gone at once
+    Broken()  # its destructor runs at once
     return own.handler(event, context)

@@ -1,4 +1,4 @@
-"""A TCP relay whose connections can be closed, as servers close those that have been idle for long."""
+"""A TCP relay whose connections can be closed, as servers close idle ones."""
 
 import contextlib
 import socket
@@ -65,5 +65,5 @@ def _pass_on(source: socket.socket, target: socket.socket) -> None:
     with contextlib.suppress(OSError):  # one of the two ends was closed or reset
         while data := source.recv(65536):
             target.sendall(data)
-    with contextlib.suppress(OSError):  # it was this one
+    with contextlib.suppress(OSError):  # this end
         target.shutdown(socket.SHUT_WR)

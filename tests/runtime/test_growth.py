@@ -1,4 +1,4 @@
-"""A warm call stays as cheap as it is, told without a clock; `make bench` measures the CPU time."""
+"""A warm call does not become more expensive; measured in calls, as `make bench` measures the CPU time."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from tools.build import RUNTIME
 
 COUNTING = Path(__file__).with_name("counting.py")
 WARM_UP = 2  # the first call makes clients and connections
-MAX_CALLS = 3_500  # 3,210, and a tenth more
+MAX_CALLS = 3_500  # 3,210 plus 10 %
 
 
 @pytest.mark.skipif(

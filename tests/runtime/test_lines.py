@@ -1,4 +1,4 @@
-"""Whatever comes out of a function is one JSON object a line, and holds no secret (`start` checks it)."""
+"""Every output line of a function is a JSON object and contains no secret (`start` checks this)."""
 
 import json
 from pathlib import Path

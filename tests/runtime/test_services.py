@@ -1,4 +1,4 @@
-"""The artifact has what it takes to call each AWS service that the functions use, and no other (tools/build.py)."""
+"""The artifact can call the AWS services that the functions use, and no others (tools/build.py)."""
 
 import json
 import re

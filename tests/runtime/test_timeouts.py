@@ -1,4 +1,4 @@
-"""Handlers answer before Lambda's timeout; one that is killed all the same loses no order."""
+"""Handlers answer before Lambda's timeout; if one is killed anyway, no order is lost."""
 
 import json
 import time
@@ -35,7 +35,7 @@ def test_a_batch_is_settled_before_the_timeout(start, clopos, stack, references,
 
 
 def test_a_batch_whose_worker_is_killed_comes_back_and_is_done(start, clopos, stack, references, make_queue):
-    """The worker has cancelled one order, waits for another one, and has told SQS nothing yet."""
+    """The worker has cancelled one order, waits for another one, and has not called SQS yet."""
     references["QUEUE_URL"] = queue = make_queue(VisibilityTimeout="4")
     clopos.add_order(109)
     clopos.fail(109, {"delay": NEVER_S, "processed": False})

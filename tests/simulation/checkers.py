@@ -1,4 +1,4 @@
-"""What must hold whatever goes wrong. Nothing here knows the load: it looks at what happened, and at Clopos."""
+"""What must be true whatever goes wrong. The checkers only use the history and the state of Clopos, not the load."""
 
 import json
 from collections import Counter, defaultdict
@@ -8,19 +8,19 @@ from tests.simulation.clopos import LIMIT, WINDOW_S, Call
 from tests.simulation.stack import Stack
 
 GATEWAY_TIMEOUT_S = 29
-FIRST_FAILURES = 14  # of an environment that does not know yet (cancellation/outage.py)
+FIRST_FAILURES = 14  # of an environment that has not detected the outage yet (cancellation/outage.py)
 # The fault of a message, and the order's status at Clopos that goes with it; None: Clopos knows no such order.
 FAULTS = {"order_not_found": {None}, "order_not_cancellable": {"RECEIVED"}, "invalid_request": {None}}
 
 
 def problems(stack: Stack) -> list[str]:
-    """Return what must not be, in sentences."""
+    """Return sentences about everything that is wrong."""
     checkers = (
         messages_end_well,
         settled_orders_have_an_event,
-        lines_tell_every_order,
+        every_order_is_logged,
         callers_of_the_api_are_answered,
-        nobody_exceeds_the_quota,
+        the_quota_is_not_exceeded,
         workers_probe_during_an_outage,
         tokens_are_not_stored_too_often,
         nothing_unexpected,
@@ -57,7 +57,7 @@ def settled_orders_have_an_event(stack: Stack) -> Iterator[str]:
             yield f"at {event.at:.0f} an event said {event.detail['outcome']} of an order that was {event.status}"
 
 
-def lines_tell_every_order(stack: Stack) -> Iterator[str]:
+def every_order_is_logged(stack: Stack) -> Iterator[str]:
     """One line for each message of each batch that ended."""
     lines = Counter(
         line.keys["message_id"]
@@ -78,7 +78,7 @@ def lines_tell_every_order(stack: Stack) -> Iterator[str]:
 
 
 def callers_of_the_api_are_answered(stack: Stack) -> Iterator[str]:
-    """In time, and with what is true."""
+    """Calls are answered in time, and with the truth."""
     for call in stack.history.api_calls:
         if call.answered_at is None:
             if stack.scheduler.now > call.at + GATEWAY_TIMEOUT_S:
@@ -94,8 +94,8 @@ def callers_of_the_api_are_answered(stack: Stack) -> Iterator[str]:
             yield f"the API call of {call.order_id} crashed"
 
 
-def nobody_exceeds_the_quota(stack: Stack) -> Iterator[str]:
-    """Counted again, apart from Clopos's own counting."""
+def the_quota_is_not_exceeded(stack: Stack) -> Iterator[str]:
+    """Counted independently of the counting in the model of Clopos."""
     times = sorted(call.counted_at for call in stack.clopos.calls if call.counted_at is not None)
     for first, last in zip(times, times[LIMIT:], strict=False):
         if last - first < WINDOW_S:
@@ -104,7 +104,7 @@ def nobody_exceeds_the_quota(stack: Stack) -> Iterator[str]:
 
 
 def tokens_are_not_stored_too_often(stack: Stack) -> Iterator[str]:
-    """Secrets Manager keeps about a hundred versions, and removes none that is younger than a day."""
+    """Secrets Manager keeps about a hundred versions, and removes none that is less than a day old."""
     times = stack.aws.versions.get("arn:token", [])
     for first, last in zip(times, times[100:], strict=False):
         if last - first < 86_400:
@@ -113,7 +113,7 @@ def tokens_are_not_stored_too_often(stack: Stack) -> Iterator[str]:
 
 
 def nothing_unexpected(stack: Stack) -> Iterator[str]:
-    """No bug came to light."""
+    """No bug was found: no unexpected exception or log line."""
     yield from (f"the worker raised {exc!r}" for exc in stack.history.raised)
     for line in stack.history.lines:
         if line.text in ("unexpected error", "outcome not reported"):
@@ -121,7 +121,7 @@ def nothing_unexpected(stack: Stack) -> Iterator[str]:
 
 
 def workers_probe_during_an_outage(stack: Stack) -> Iterator[str]:
-    """An environment that has met nothing but failures for a while only calls now and then."""
+    """An environment that has had only failures for a while makes only occasional calls."""
     probes: list[float] = []
     calls: dict[str, list[Call]] = defaultdict(list)
     for call in stack.clopos.calls:

@@ -1,4 +1,4 @@
-"""The functions' code, imported apart from everybody else's, with other modules in place of some that it imports."""
+"""Import the functions' code separately, with replacements for some of the modules that it imports."""
 
 import builtins
 import functools
@@ -10,7 +10,7 @@ FUNCTIONS = Path(__file__).parents[2] / "functions"
 
 
 class Code:
-    """Modules of `functions/` that know each other and nobody else.
+    """A separate set of the modules of `functions/`.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class Code:
         self._modules = dict(replacements)
 
     def load(self, name: str, **more_replacements: Any) -> Any:
-        """Run a module's code anew, as a fresh process would."""
+        """Run a module's code again, as in a new process."""
 
         def import_(
             name: str, _globals: Any = None, _locals: Any = None, wanted: Any = (), level: int = 0

@@ -81,11 +81,11 @@ class Load:
                 )
             sent_s = burst_at if choice.random() < share_of_burst else choice.uniform(0, self.duration_s)
             self.at(sent_s, lambda body=body: stack.queue.send(body))
-            if choice.random() < 0.05:  # the sender sends it again
+            if choice.random() < 0.05:  # the sender sends a duplicate
                 self.at(sent_s + choice.uniform(0, 60), lambda body=body: stack.queue.send(body))
-            if choice.random() < 0.05:  # the clerk accepts it
+            if choice.random() < 0.05:  # the restaurant accepts it
                 self.at(sent_s + choice.uniform(0, 5), lambda order_id=order_id: self._accept(order_id))
-            if choice.random() < 0.03:  # somebody cancels it by the API too
+            if choice.random() < 0.03:  # a caller of the API cancels it too
                 self.at(sent_s + choice.uniform(0, 5), lambda order_id=order_id: stack.call_api(order_id))
 
     def _accept(self, order_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Run seeds: ``python -m tests.simulation.run 1000 2000`` for many, ``... run 17`` to see the story of one."""
+"""Run seeds: ``python -m tests.simulation.run 1000 2000`` for many, ``... run 17`` for the details of one."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ PATIENCE_S = 300 + 60
 
 @dataclass
 class Run:
-    """What came of a seed."""
+    """The result of a seed."""
 
     seed: int
     settings: Settings
@@ -27,7 +27,7 @@ class Run:
     late_s: float
 
     def report(self) -> str:
-        """Return what a person wants to know of it."""
+        """Return a summary."""
         return "\n".join([f"seed {self.seed}: {self.settings}", *self.story, "", *self.problems[:10]])
 
 

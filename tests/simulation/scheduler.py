@@ -93,7 +93,7 @@ class Scheduler:
         return thread.is_woken
 
     def wake(self, thread: Thread) -> None:
-        """Let a parked thread go on."""
+        """Let a blocked thread continue."""
         if not thread.is_woken:
             thread.is_woken = True
             self._push(thread, self.now)
@@ -127,7 +127,7 @@ class Scheduler:
         process.frozen_at = self.now
 
     def thaw(self, process: Process) -> None:
-        """Let it go on; what was due meanwhile is due now."""
+        """Let it continue; what was due meanwhile is due now."""
         if process.frozen_at is not None:
             process.frozen_s += self.now - process.frozen_at
             process.frozen_at = None
@@ -291,7 +291,7 @@ class ThreadPoolExecutor(_Blocking):
                 future, args = calls.popleft()
                 try:
                     future.set_result(function(*args))
-                except Exception as exc:  # noqa: BLE001 - handed to whoever asks for the result
+                except Exception as exc:  # noqa: BLE001 - raised again when the result is read
                     future.set_exception(exc)
 
         for _ in range(min(self._max_workers, len(calls))):

@@ -249,7 +249,7 @@ class Stack:
         scheduler.start(handle, process=environment.process)
         try:
             result = running.result(timeout_s)
-        except (TimeoutError, Crashed):  # its time was up, or we killed it
+        except (TimeoutError, Crashed):  # it timed out or was killed
             scheduler.kill(environment.process)
             raise Crashed(function) from None
         finally:
@@ -325,7 +325,7 @@ class Stack:
                 self.scheduler.sleep(60)
 
     def call_api(self, order_id: str) -> None:
-        """Call the API as somebody who waits for the answer."""
+        """Call the API, and wait for the answer."""
         call = ApiCall(self.scheduler.now, order_id)
         self.history.api_calls.append(call)
 

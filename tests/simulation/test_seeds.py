@@ -1,4 +1,4 @@
-"""Hundreds of random worlds. One fails? Its number replays it: SIMULATION_SEED=17 pytest tests/simulation."""
+"""Hundreds of random runs. To replay one that fails: SIMULATION_SEED=17 pytest tests/simulation."""
 
 import os
 

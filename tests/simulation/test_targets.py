@@ -1,4 +1,4 @@
-"""What the stack promises in numbers, each in a world of its own.
+"""The numbers that the stack guarantees, each in a simulation of its own.
 
 The numbers in the comments were measured with this file on the commit that last changed them.
 """
@@ -88,7 +88,7 @@ def test_fresh_environments_leave_room_for_callers_of_the_api_too(new_stack):
     stack = new_stack(900)
     stack.clopos.latency_s = (0.3, 0.3)
     call_api(stack, 20, for_s=180)
-    for moment in range(20, 180, 30):  # they know nothing of the calls that those before them have made
+    for moment in range(20, 180, 30):  # new environments do not know the calls of earlier ones
         stack.scheduler.at(stack.scheduler.now + moment, stack.replace_environments)
     time_to_empty(stack)
     run_for(stack, 30)
@@ -175,7 +175,7 @@ def test_a_message_that_only_waits_learns_of_the_recovery_from_another(new_stack
     stack.clopos.failing = None
     assert time_to_empty(stack) <= 10 + 3
     worked = [call.at for call in stack.clopos.calls if call.status == 200]
-    # Three wait with the worker. Two met the outage first: they are hidden for 2 s when the batch ends.
+    # The worker keeps three. The other two failed before the outage was detected: they are hidden for 2 s at the end.
     assert max(worked) - min(worked) < 3
     assert sorted(worked)[2] - min(worked) < 1
 

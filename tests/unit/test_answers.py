@@ -53,7 +53,7 @@ def error_of(answer, order=ORDER):
 
 
 def meaning(answer, order=ORDER):
-    """Return what an answer without success means, in a word."""
+    """Return the meaning of an answer without success: a code, or the name of an exception."""
     error = error_of(answer, order)
     if isinstance(error, TokenRefused | Refused):
         return type(error).__name__
@@ -245,7 +245,7 @@ def refuses(error=None, message=None):
         (answer(405, refuses()), "clopos_bad_response"),
         (answer(410, {"message": "gone"}), "clopos_bad_response"),
         (answer(418, refuses()), "clopos_bad_response"),
-        # A 200 says nothing by itself.
+        # A 200 alone means nothing.
         (answer(200, ""), "clopos_bad_response"),
         (answer(200, HTML), "clopos_bad_response"),
         (answer(200, "null"), "clopos_bad_response"),
@@ -338,7 +338,7 @@ def test_an_error_carries_how_long_clopos_asks_to_wait():
     assert error_of(answer(503, refuses(), {"RateLimit-Reset": "41"})).retry_after_s is None
 
 
-# -- the look at the order after a refusal
+# -- the check of the order after a refusal
 
 
 def looked(data, refusal=REFUSAL):
@@ -378,7 +378,7 @@ def test_an_order_that_is_not_cancelled_is_told_with_its_status_and_receipt(rece
 
 
 @pytest.mark.parametrize(
-    "looked_at",
+    "checked",
     [
         answer(200, {"success": True, "data": DATA | {"id": 109}}),
         answer(200, {"success": True, "data": DATA | {"status": 5}}),
@@ -389,14 +389,14 @@ def test_an_order_that_is_not_cancelled_is_told_with_its_status_and_receipt(rece
         answer(200, None),
     ],
 )
-def test_a_check_without_an_order_decides_nothing(looked_at):
+def test_a_check_without_an_order_decides_nothing(checked):
     with pytest.raises(CancelError) as raised:
-        read_check(looked_at, ORDER, TOKEN, REFUSAL)
+        read_check(checked, ORDER, TOKEN, REFUSAL)
     assert raised.value.code == "clopos_bad_response"
 
 
 @pytest.mark.parametrize(
-    ("looked_at", "code"),
+    ("checked", "code"),
     [
         (answer(404, refuses("not_found")), "order_not_found"),
         (answer(401, ""), "clopos_access_denied"),
@@ -405,13 +405,13 @@ def test_a_check_without_an_order_decides_nothing(looked_at):
         (answer(504, HTML), "clopos_timeout"),
     ],
 )
-def test_a_check_that_fails_is_the_error(looked_at, code):
+def test_a_check_that_fails_is_the_error(checked, code):
     with pytest.raises(CancelError) as raised:
-        read_check(looked_at, ORDER, TOKEN, REFUSAL)
+        read_check(checked, ORDER, TOKEN, REFUSAL)
     assert raised.value.code == code
 
 
-# -- whatever comes
+# -- any answer
 
 mutated = st.dictionaries(st.sampled_from([*DATA, "payload", "receipt"]), json_values, max_size=4)
 envelopes = st.fixed_dictionaries(
@@ -441,9 +441,9 @@ headers = st.dictionaries(
 
 
 @given(st.builds(answer, st.integers(200, 599), contents, headers), st.booleans())
-def test_every_answer_is_a_cancelled_order_or_a_documented_error_that_can_be_written(answered, look):
-    read = read_check if look else read_cancellation
-    arguments = (REFUSAL,) if look else ()
+def test_every_answer_is_a_cancelled_order_or_a_documented_error_that_can_be_written(answered, is_check):
+    read = read_check if is_check else read_cancellation
+    arguments = (REFUSAL,) if is_check else ()
     try:
         envelope = {"success": True, "data": read(answered, ORDER, TOKEN, *arguments)}
         said = json.loads(answered.body.decode("utf-8-sig", errors="replace"))

@@ -1,4 +1,4 @@
-"""What is locked is what is needed, tested and deployed."""
+"""The lock files agree with each other, with the dependencies, and with the runtime."""
 
 import importlib.metadata
 import re

@@ -1,4 +1,4 @@
-"""An outcome fits into an EventBridge event, whatever Clopos wrote into it."""
+"""An outcome fits into an EventBridge event, however long the texts of Clopos are."""
 
 import json
 

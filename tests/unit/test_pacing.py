@@ -118,7 +118,7 @@ def pacer(clock):
 
 
 def learn(pacer, answered):
-    """Let the pacer see an answer, as the first call of a worker does."""
+    """Give the pacer an answer, as after the first call of a worker."""
     assert pacer.start_call() == 0
     pacer.observe(answered)
 

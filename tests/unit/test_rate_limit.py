@@ -1,4 +1,4 @@
-"""What the headers of an answer say about the quota and about waiting."""
+"""Reading the rate-limit headers of an answer."""
 
 import time
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Nothing of a secret stays in a text that somebody else wrote."""
+"""No part of a secret stays in a text that Clopos wrote."""
 
 import base64
 import string

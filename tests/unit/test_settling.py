@@ -1,4 +1,4 @@
-"""For how long a message that was not done stays hidden."""
+"""For how long a deferred message stays hidden."""
 
 import random
 import re

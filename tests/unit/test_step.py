@@ -1,4 +1,4 @@
-"""The steps of `make`: what a user sees of them, and what is kept."""
+"""The steps of `make`: their output and their logs."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Scripted faults: which call meets them, and what they do."""
+"""Scripted faults: which calls get them, and what they do."""
 
 import socket
 

@@ -35,7 +35,7 @@ FUNCTIONS = ("ApiFunction", "QueueFunction", "WebhookFunction", "TokenRefreshFun
 LEAKS = re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|v1,[A-Za-z0-9+/]{43}=")
 
 
-def said_by_functions(stack: LocalStack, traces: Traces) -> str:
+def output_of_functions(stack: LocalStack, traces: Traces) -> str:
     """Return everything that the deployed functions have logged and traced."""
     return "\n".join([*(line for name in FUNCTIONS for line in stack.log_lines(name)), traces.text()])
 
@@ -53,7 +53,7 @@ def stack(traces):
     with LocalStack(xray_daemon=traces.address) as stack, pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL", stack.endpoint)
         yield stack
-        leaks = LEAKS.findall(said_by_functions(stack, traces))
+        leaks = LEAKS.findall(output_of_functions(stack, traces))
         assert not leaks, "a deployed function wrote a secret into its log or a trace"
 
 
@@ -84,10 +84,10 @@ def deployed_queues(stack, sqs):
     dead_letters.take_all()
 
 
-PATIENCE_S = 90  # for what takes a second on an idle machine
+WAIT_LIMIT_S = 90  # for what takes a second on an idle machine
 
 
-def eventually(condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
+def eventually(condition: Callable[[], Any], timeout_s: float = WAIT_LIMIT_S) -> Any:
     """Return the first true value that the condition returns."""
     found = wait_for(condition, timeout_s)
     assert found, f"the condition was not true within {timeout_s} s"

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from local.simulator import CREDENTIALS
-from tests.conftest import LEAKS, PATIENCE_S, eventually, said_by_functions
+from tests.conftest import LEAKS, WAIT_LIMIT_S, eventually, output_of_functions
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(10**6))
 BY_API, BY_WEBHOOK, BY_QUEUE = range(1, 61), range(101, 161), range(1001, 1201)
@@ -81,7 +81,7 @@ def queue_workers(stack):
 
 def make_trouble(stack, queue, clopos):
     """Kill workers while they have messages, and revoke the token in between; return how many were killed."""
-    killed, patience = 0, time.monotonic() + PATIENCE_S
+    killed, patience = 0, time.monotonic() + WAIT_LIMIT_S
     while killed < KILLS and time.monotonic() < patience:
         if all(queue.counts()) and (workers := queue_workers(stack)):
             workers[-1].kill()
@@ -135,7 +135,7 @@ def test_no_order_is_lost_while_everything_fails(troubled, deployed_queues, clop
             )
     assert not cancelled & (DELIVERED | UNKNOWN)
 
-    said = [said_by_functions(stack, traces)]
+    said = [output_of_functions(stack, traces)]
     said += [json.dumps(letter) for letter in letters]
     said += [answer.text for answer in (*answers.values(), *webhooks)]
     said = "\n".join(said)

@@ -21,7 +21,7 @@ from local.page.controls import MISSING_ORDER, Controls
 from local.page.watch import Watch
 from local.simulator import Fault
 
-PATIENCE_S = 20  # for what takes 5 s at most: a message that has failed three times sleeps for up to 8 s
+WAIT_LIMIT_S = 20  # for what takes 5 s at most: a message that has failed three times sleeps for up to 8 s
 AT_ONCE_S = 3  # two refreshes on a busy machine
 WIDTHS = (400, 800, 1280)
 SCHEMES = ("light", "dark")
@@ -66,9 +66,9 @@ class Screen:
     def __init__(self, browser):
         self._browser = browser
 
-    def _wait(self, condition, patience_s=PATIENCE_S):
+    def _wait(self, condition, timeout_s=WAIT_LIMIT_S):
         ignored = [StaleElementReferenceException]
-        return WebDriverWait(self._browser, patience_s, 0.1, ignored_exceptions=ignored).until(condition)
+        return WebDriverWait(self._browser, timeout_s, 0.1, ignored_exceptions=ignored).until(condition)
 
     def button(self, name):
         return self._browser.find_element(By.XPATH, f"//button[normalize-space()='{name}']")
@@ -81,7 +81,7 @@ class Screen:
         row = "".join(f"[td[normalize-space()='{cell}']]" for cell in cells)
         self._wait(lambda browser: browser.find_elements(By.XPATH, f"//tr[@data-id]{row}"))[0].click()
 
-    def shows(self, part, pattern, patience_s=PATIENCE_S):
+    def shows(self, part, pattern, timeout_s=WAIT_LIMIT_S):
         """Wait until the text of a part of the page matches, and return it."""
 
         def text(browser):
@@ -92,7 +92,7 @@ class Screen:
             return found and found[0]
 
         try:
-            return self._wait(match, patience_s)
+            return self._wait(match, timeout_s)
         except TimeoutException as error:  # its own message does not say what was there instead
             raise AssertionError(f"{part} does not show {pattern}: {text(self._browser)}") from error
 
@@ -242,7 +242,7 @@ def test_the_focus_is_visible_and_survives_a_refresh(screen, browser, deployed_q
 
 def test_the_api_reference_is_accessible_and_offers_nothing_that_a_browser_cannot_do(browser, url):
     browser.get(f"{url}/api")
-    WebDriverWait(browser, PATIENCE_S).until(
+    WebDriverWait(browser, WAIT_LIMIT_S).until(
         lambda browser: (
             [operation.text for operation in browser.find_elements(By.CLASS_NAME, "opblock-summary-path")]
             == ["/orders/{id}", "/webhooks/cancellations", "outcome"]
@@ -271,7 +271,7 @@ def test_a_snapshot_contains_no_secret(stack, traces, secretsmanager, clopos, de
     controls = Controls(stack, watch.dead_letters)
     for cancel in (controls.cancel_by_queue, controls.cancel_by_api, controls.cancel_by_webhook):
         cancel()
-    WebDriverWait(clopos, PATIENCE_S, 0.1).until(
+    WebDriverWait(clopos, WAIT_LIMIT_S, 0.1).until(
         lambda clopos: list(clopos.statuses().values()).count("IGNORE") == 3
     )
     text = json.dumps(watch.snapshot())
@@ -284,7 +284,7 @@ def test_a_snapshot_contains_no_secret(stack, traces, secretsmanager, clopos, de
 def test_a_stack_that_has_stopped_looks_stopped(screen, browser, served):
     _, stop = served
     stop()
-    WebDriverWait(browser, PATIENCE_S).until(
+    WebDriverWait(browser, WAIT_LIMIT_S).until(
         lambda browser: "The stack has stopped" in browser.find_element(By.ID, "stopped").text
     )
     assert browser.find_element(By.TAG_NAME, "main").get_property("inert")

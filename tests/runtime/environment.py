@@ -31,7 +31,7 @@ Json = dict[str, Any]
 
 TRACE = "Root=1-69600000-0123456789abcdef01234567;Parent=53995c3f42cd8ad8;Sampled=1"
 FRAME_HEADER_BYTES = 16  # of a telemetry frame: type (4), length of the message (4), time (8)
-PATIENCE_S = 90  # for what takes a second on an idle machine
+WAIT_LIMIT_S = 90  # for what takes a second on an idle machine
 
 
 @dataclass
@@ -174,7 +174,7 @@ class Environment:
         EnvironmentEnded
             If the process ends first.
         """
-        return self.start(event, timeout_s=timeout_s).result(PATIENCE_S)
+        return self.start(event, timeout_s=timeout_s).result(WAIT_LIMIT_S)
 
     def start(self, event: Any, *, timeout_s: float | None = None) -> Future[Result]:
         """Invoke the function; its timeout is the template's unless another one is given."""

@@ -11,7 +11,7 @@ from tests.simulation.stack import Line, Settings, Stack
 
 # What is left when nothing goes wrong any more: the longest sleep of a message (BACKOFF_CAP_S, 300 s), or the queue's
 # visibility timeout and a round of an invocation; then what the quota needs.
-PATIENCE_S = 300 + 60
+WAIT_LIMIT_S = 300 + 60
 
 
 @dataclass
@@ -38,13 +38,13 @@ def run_seed(seed: int) -> Run:
     try:
         stack.scheduler.run(until=load.calm_at)
         share = 300 - stack.settings.api_reserve
-        patience_s = PATIENCE_S + 60 * (stack.queue.waiting / share)
-        stack.scheduler.run(until=load.calm_at + patience_s, done=lambda: not stack.queue.waiting)
+        timeout_s = WAIT_LIMIT_S + 60 * (stack.queue.waiting / share)
+        stack.scheduler.run(until=load.calm_at + timeout_s, done=lambda: not stack.queue.waiting)
         late_s = stack.scheduler.now - load.calm_at
         stack.scheduler.run(until=stack.scheduler.now + 30)  # the last callers of the API
         found = problems(stack)
         if stack.queue.waiting:
-            found.append(f"{stack.queue.waiting} messages still wait {patience_s:.0f} s after the last fault")
+            found.append(f"{stack.queue.waiting} messages still wait {timeout_s:.0f} s after the last fault")
         return Run(seed, stack.settings, load.story, found, stack.clopos.calls, stack.history.lines, late_s)
     finally:
         stack.close()

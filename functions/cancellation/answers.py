@@ -10,8 +10,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from cancellation.errors import PIECE_CHARS, CancelError, printable, redact
+from cancellation.errors import CancelError, printable
 from cancellation.messages import Order
+from cancellation.redaction import PIECE_CHARS, redact
 from cancellation.transport import Answer
 
 # What a status means unless the text says more. Any other status below 500 is `clopos_bad_response`.

@@ -5,11 +5,11 @@ from typing import Any
 
 from cancellation.aws import AWS_ERRORS, call, client
 from cancellation.deadline import Deadline
+from cancellation.order import Outcome
 from cancellation.telemetry import logger, metrics
 
 SOURCE = "clopos-cancel"
 MAX_REQUEST_BYTES = 256 * 1024  # EventBridge API reference, PutEvents: all entries together
-MAX_ENTRIES = 10
 
 
 class OutcomeEvents:
@@ -24,7 +24,7 @@ class OutcomeEvents:
     """
 
     def __init__(self, bus_name: str, stack: str) -> None:
-        self.enabled = bool(bus_name)
+        self._enabled = bool(bus_name)
         self._bus_name = bus_name
         self._stack = stack
         self._events: Any = None
@@ -39,7 +39,7 @@ class OutcomeEvents:
         deadline : Deadline
             For the call.
         """
-        if not self.enabled or not details:
+        if not self._enabled or not details:
             return [True] * len(details)
         accepted = [False] * len(details)
         problem: Any = None
@@ -85,7 +85,7 @@ def _fitting(detail: dict[str, Any], limit_bytes: int) -> str:
 
 
 def outcome_detail(
-    outcome: Any,
+    outcome: Outcome,
     name: str,
     source: str,
     message_id: str | None = None,

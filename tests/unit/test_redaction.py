@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cancellation.errors import redact
+from cancellation.redaction import redact
 
 SECRET = "eyJhbGciOiJIUzI1NiJ9.eyJicmFuZCI6ImxvY2FsIn0.not/a+real=token"
 

@@ -1,0 +1,63 @@
+"""Hide secrets in texts that Clopos wrote."""
+
+import re
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
+
+PIECE_CHARS = 8  # shorter pieces also occur in ordinary words
+
+
+def redact(text: str, secrets: tuple[str, ...]) -> str:
+    """Return a text that Clopos wrote with every part of the secrets masked.
+
+    Any eight characters in a row that also occur in a secret are masked, in any case or encoding: Clopos may
+    repeat a token truncated, in capitals, or inside a sentence.
+    """
+    pieces = _pieces(secrets)
+    if "%" not in text and not any(piece in pieces for piece in _cut(_fold(text))):
+        return text  # nearly always the case, so it has to be fast
+    hidden = [False] * len(text)
+    for characters in (".", "%([0-9A-Fa-f]{2})|."):  # as written, and URL-decoded
+        # One match per decoded character, with its position: "%2B" is one character at three positions.
+        found = list(re.finditer(characters, text, re.DOTALL))
+        folded = _fold("".join(chr(int(char[1], 16)) if char.lastindex else char[0] for char in found))
+        for start, piece in enumerate(_cut(folded)):
+            if piece in pieces:
+                first, end = found[start].start(), found[start + PIECE_CHARS - 1].end()
+                hidden[first:end] = [True] * (end - first)
+    return "".join(
+        "***" if hide else "".join(char for char, _ in group)
+        for hide, group in groupby(zip(text, hidden, strict=True), key=itemgetter(1))
+    )
+
+
+@lru_cache(maxsize=4)
+def _pieces(secrets: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(
+        piece for secret in secrets for encoded in _encodings(secret) for piece in _cut(_fold(encoded))
+    )
+
+
+def _cut(text: str) -> Iterator[str]:
+    """Yield every substring of `PIECE_CHARS` characters."""
+    return (text[start : start + PIECE_CHARS] for start in range(len(text) - PIECE_CHARS + 1))
+
+
+def _encodings(secret: str) -> Iterator[str]:
+    """Yield a secret as plain text, in hexadecimal, and in base64 at each of the three possible offsets."""
+    encoded = secret.encode(errors="replace")
+    yield secret
+    yield encoded.hex()
+    for start in range(3):
+        yield b64encode(encoded[start:]).decode()
+        yield urlsafe_b64encode(encoded[start:]).decode()
+
+
+def _fold(text: str) -> str:
+    """Return `text` in lower case, with as many characters as before."""
+    if text.isascii():
+        return text.lower()
+    return "".join(char.lower()[:1] or char for char in text)

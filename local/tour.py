@@ -16,6 +16,7 @@ import requests
 
 from local.console import run_command, say
 from local.environment import port_from_environment
+from local.outcomes import Outcomes
 from local.signing import webhook_headers
 from local.stack import IGNORE, STACK_NAME, LocalStack
 from local.waiting import wait_for
@@ -174,12 +175,18 @@ def show_queue(story: Story, stack: LocalStack) -> None:
 def show_webhook(story: Story, stack: LocalStack) -> None:
     """Cancel an order for a webhook sender."""
     story.title("5. A webhook sender cancels order 120")
+    outcomes = Outcomes(stack.client("events"), stack.client("sqs"), rule="webhook-sender")
     body = '{"type": "order.cancelled", "data": {"order_id": 120}}'
     answer = stack.post_webhook(body, headers={"webhook-id": "msg_120"})
     story.show(f"POST /webhooks/cancellations  {body}\n{status(answer)}")
     story.show_json(answer.json())
     story.check("accepted at once, with 202", answer.status_code == 202)
     story.check("and cancelled through the queue", wait_for(lambda: is_cancelled(stack, 120), TIMEOUT_S))
+    mine = wait_for(lambda: [o for o in outcomes.latest() if o["webhook_id"] == "msg_120"], TIMEOUT_S)
+    story.say("The sender hears what became of it, as an EventBridge event with its own webhook-id:")
+    keys = ("order_id", "outcome", "webhook_id", "message_id", "stack")
+    story.show_json({key: mine[0][key] for key in keys} if mine else {})
+    story.check("the event says that the order is cancelled", [o["outcome"] for o in mine] == ["cancelled"])
     headers = webhook_headers(stack.webhook_secret(), body)
     forged = stack.call("POST", "/webhooks/cancellations", body.replace("120", "121"), headers=headers)
     story.check(

@@ -8,10 +8,10 @@ from typing import Any
 
 from local.alarms import alarm_states
 from local.artifact import built_template
+from local.outcomes import Outcomes
 from local.page.dead_letters import DeadLetters
 from local.page.logs import NewLogLines
 from local.page.metrics import measure
-from local.page.outcomes import Outcomes
 from local.page.trace import trace_of
 from local.stack import LocalStack
 from local.xray import Traces
@@ -45,7 +45,7 @@ class Watch:
         # boto3 cannot create clients in several threads at once, so all are created here.
         self._queue = stack.queue
         self.dead_letters = DeadLetters(stack.dead_letters, stack.queue)
-        self._outcomes = Outcomes(stack.client("events"), stack.client("sqs"))
+        self._outcomes = Outcomes(stack.client("events"), stack.client("sqs"), rule="page")
         self._log_lines = NewLogLines(stack.client("logs"), [stack.physical_id(name) for name in LOG_GROUPS])
         self._records: deque[Json] = deque(maxlen=KEPT_RECORDS)  # oldest first
         self._orders: dict[str, str] = {}  # ordered by their last change

@@ -8,7 +8,6 @@ from local.queues import Queue
 
 Json = dict[str, Any]
 
-RULE = "page"
 SOURCE = "clopos-cancel"
 SHOWN = 10
 
@@ -20,14 +19,16 @@ class Outcomes:
     ----------
     events, sqs : boto3 client
         Clients of EventBridge and SQS.
+    rule : str
+        Name of the rule to create.
     """
 
-    def __init__(self, events: Any, sqs: Any) -> None:
+    def __init__(self, events: Any, sqs: Any, rule: str) -> None:
         self._latest: deque[Json] = deque(maxlen=SHOWN)
         self._queue = Queue.create(sqs)
         target = {"Id": "queue", "Arn": self._queue.attribute("QueueArn")}
-        events.put_rule(Name=RULE, EventPattern=json.dumps({"source": [SOURCE]}))
-        events.put_targets(Rule=RULE, Targets=[target])
+        events.put_rule(Name=rule, EventPattern=json.dumps({"source": [SOURCE]}))
+        events.put_targets(Rule=rule, Targets=[target])
 
     def latest(self) -> list[Json]:
         """Return the details of the latest events, newest first."""

@@ -138,3 +138,32 @@ def test_a_message_that_cannot_be_moved_stays_on_its_queue(
     assert len(output.logs("message not moved to the dead-letter queue")) == 2
     assert output.metrics()["OrdersDeferred"] == [1, 1]
     assert "OrdersRejected" not in output.metrics()
+
+
+@pytest.mark.parametrize("attribute", ["x" * 200, "x" * 3000], ids=len)
+def test_a_message_of_the_size_that_sqs_takes_is_moved_with_the_attributes_that_fit(run_batch, attribute):
+    own = {"Own": text(attribute)}
+    limit = 1024 * 1024 - len("Own" + "String" + attribute)
+    body = '{"order_id": 404, "note": "%s"}'
+    body %= "x" * (limit - len(body) + 2)
+    batch = run_batch(body, MessageAttributes=own)
+    assert batch.fates == ["dead"]
+    [dead] = batch.dead
+    assert dead["Body"] == body
+    size = len(body) + sum(
+        len(name + value["DataType"] + value["StringValue"])
+        for name, value in dead["MessageAttributes"].items()
+    )
+    assert size <= 1024 * 1024
+    assert dead["MessageAttributes"]["OriginalMessageId"]["StringValue"] == batch.ids[0]
+
+
+def test_a_bug_in_a_report_neither_raises_nor_brings_a_dead_letter_back(
+    run_batch, function, monkeypatch, output
+):
+    def fail(*_):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(function("queue_worker"), "report_message", fail)
+    assert run_batch({"order_id": 404}, {"order_id": 108}).fates == ["dead", "done"]
+    assert [line["error"] for line in output.logs("outcome not reported")] == ["KeyError"] * 2

@@ -30,8 +30,11 @@ class Outcomes:
         events.put_rule(Name=rule, EventPattern=json.dumps({"source": [SOURCE]}))
         events.put_targets(Rule=rule, Targets=[target])
 
+    def new(self) -> list[Json]:
+        """Return the details of the events since the last call, oldest first."""
+        return [json.loads(message["Body"])["detail"] for message in self._queue.take_all()]
+
     def latest(self) -> list[Json]:
         """Return the details of the latest events, newest first."""
-        for message in self._queue.take_all():
-            self._latest.appendleft(json.loads(message["Body"])["detail"])
+        self._latest.extendleft(self.new())
         return list(self._latest)

@@ -9,11 +9,13 @@ import json
 import os
 import random
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 
+from local.outcomes import Outcomes
 from local.simulator import CREDENTIALS
 from tests.conftest import LEAKS, WAIT_LIMIT_S, eventually, output_of_functions
 
@@ -103,7 +105,15 @@ def clopos_said(n, reason, clopos):
     return n in refused or status in [call.status for call in clopos.calls(n, method=None)]
 
 
-def test_no_order_is_lost_while_everything_fails(troubled, deployed_queues, clopos, secretsmanager, traces):
+@pytest.fixture
+def outcomes(stack, sqs):
+    """A subscriber to the outcomes of the orders."""
+    return Outcomes(stack.client("events"), sqs, rule="chaos")
+
+
+def test_no_order_is_lost_while_everything_fails(
+    troubled, deployed_queues, clopos, secretsmanager, traces, outcomes
+):
     print(f"CHAOS_SEED={SEED}")  # noqa: T201 - pytest shows it if the test fails, to run it again
     stack, (queue, dead_letters) = troubled, deployed_queues
     with ThreadPoolExecutor(8) as callers:
@@ -134,6 +144,13 @@ def test_no_order_is_lost_while_everything_fails(troubled, deployed_queues, clop
                 n, answer.json()["error"], clopos
             )
     assert not cancelled & (DELIVERED | UNKNOWN)
+
+    published = defaultdict(set)
+    for event in outcomes.new():
+        published[int(event["order_id"])].add(event["outcome"])
+    for n in (*BY_WEBHOOK, *BY_QUEUE):
+        assert ("rejected" if n in reasons else "cancelled") in published[n], f"{n}: nobody was told"
+    assert {n for n, told in published.items() if "cancelled" in told} <= cancelled
 
     said = [output_of_functions(stack, traces)]
     said += [json.dumps(letter) for letter in letters]

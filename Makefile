@@ -49,7 +49,7 @@ unit: .venv/.installed ## Run the tests that need neither a build nor a stack (s
 	@$(PY) -m pytest tests/unit
 
 .PHONY: bench
-bench: build .venv-emulator/.installed ## Measure against the targets (11 minutes), side by side with BASELINE=<commit>
+bench: build .venv-emulator/.installed ## Measure against the targets (10 minutes), side by side with BASELINE=<commit>
 	@$(PY) -m local.bench $(if $(BASELINE),--baseline "$(BASELINE)")
 
 STACK ?= clopos-cancel

@@ -24,7 +24,7 @@ from local.errors import StackError
 from local.paths import ROOT, STATE
 
 #: What can be measured, and about how many minutes that takes if two builds are compared.
-PARTS = {"cold": 2.0, "calls": 1.0, "backlog": 3.5, "outage": 4.5}
+PARTS = {"cold": 2.0, "calls": 0.7, "backlog": 3.3, "outage": 4.2}
 MB = 1_000_000
 SAM_COMPRESSION = 6  # zlib's level when sam uploads the package
 MAX_COLD_TO_FLOOR, MAX_COLD_TO_PLAIN = 0.85, 0.4

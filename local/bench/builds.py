@@ -185,16 +185,21 @@ def sam_build(folder: Path) -> Path:
     # So that compiled extensions of the dependencies work on this machine.
     architecture = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
     (folder / "template.yaml").write_text(PLAIN_TEMPLATE.format(architecture=architecture))
-    subprocess.run(
-        [sys.executable, "-m", "samcli", "build"],
-        cwd=folder,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        # sam searches PATH for the runtime's Python.
-        env={
-            **os.environ,
-            "SAM_CLI_TELEMETRY": "0",
-            "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
-        },
-    )
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "samcli", "build"],
+            cwd=folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            # sam looks for the runtime's Python on the path.
+            env={
+                **os.environ,
+                "SAM_CLI_TELEMETRY": "0",
+                "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
+            },
+        )
+    except subprocess.CalledProcessError as error:  # it writes its progress there too
+        raise StackError(f"sam build failed:\n{error.stderr}") from error
     return folder / ".aws-sam" / "build" / "ApiFunction"

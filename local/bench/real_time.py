@@ -253,34 +253,37 @@ def play(
 
 # --- Plots --------------------------------------------------------------------------------------------------
 
-COLORS = ("#1b7837", "#b2182b", "#dddddd")
+GREEN, RED, ORANGE, GRAY = "#1b7837", "#b2182b", "#f4a582", "#dddddd"
 
 
 def draw_outage(path: Path, scenes: Sequence[Scene]) -> None:
     """Draw the calls over time, with the outage shaded."""
-    chart = _chart(f"Calls to Clopos in each {BIN_S} s; Clopos fails in the shaded time", scenes)
-    top = 0
-    for scene in scenes:
-        bins = Counter(int((call.time - scene.started_at) / BIN_S) for call in scene.calls)
-        points = [(number * BIN_S, bins[number]) for number in range(max(bins) + 2)]
-        top = max(top, *bins.values())
+    bins = [Counter(int((call.time - scene.started_at) / BIN_S) for call in scene.calls) for scene in scenes]
+    top = max(count for counts in bins for count in counts.values())
+    chart = _chart(f"Calls to Clopos in each {BIN_S} s", [GRAY, GREEN, RED])
+    chart.add("Clopos fails", [(0, top), (OUTAGE_S, top), (OUTAGE_S, 0)], fill=True)
+    for scene, counts in zip(scenes, bins, strict=True):
+        points = [(number * BIN_S, counts[number]) for number in range(max(counts) + 2)]
         chart.add(scene.build.name, points)
-    chart.add("outage", [(0, top), (OUTAGE_S, top), (OUTAGE_S, 0)], fill=True)
     path.write_bytes(chart.render())
 
 
 def draw_callers(path: Path, scenes: Sequence[Scene]) -> None:
-    """Draw how long each caller of the API waited while the backlog was processed."""
-    chart = _chart("Seconds that a caller of the API waited; each dot is a call", scenes, stroke=False)
+    """Draw how long each caller of the API waited while the backlog was worked off."""
+    chart = _chart("Seconds until a caller of the API was answered", [GREEN, RED, ORANGE], stroke=False)
     for scene in scenes:
-        chart.add(
-            scene.build.name, [(call["at"] - scene.started_at, call["seconds"]) for call in scene.api_calls]
-        )
+        for name, is_served in ((scene.build.name, True), (f"{scene.build.name}: not cancelled", False)):
+            points = [
+                (call["at"] - scene.started_at, call["seconds"])
+                for call in scene.api_calls
+                if (call["status"] == 200) is is_served
+            ]
+            if points:
+                chart.add(name, points)
     path.write_bytes(chart.render())
 
 
-def _chart(title: str, scenes: Sequence[Scene], *, stroke: bool = True) -> Any:
-    colors = (*COLORS[: len(scenes)], COLORS[-1])
+def _chart(title: str, colors: Sequence[str], *, stroke: bool = True) -> Any:
     return pygal.XY(
         title=title,
         style=LightGreenStyle(background="white", plot_background="white", colors=colors),
@@ -290,5 +293,5 @@ def _chart(title: str, scenes: Sequence[Scene], *, stroke: bool = True) -> Any:
         show_dots=not stroke,
         legend_at_bottom=True,
         x_title="seconds",
-        js=[],  # load no scripts from the network
+        js=[],  # nothing is loaded from elsewhere
     )

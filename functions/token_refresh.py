@@ -15,7 +15,7 @@ from cancellation.clopos import CREDENTIALS, Clopos
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError
 from cancellation.telemetry import logger, metrics, tracer
-from cancellation.tokens import fingerprint, is_token, parse_token
+from cancellation.tokens import fingerprint, is_time, is_token, parse_token
 
 MARGIN_S = 2  # for storing the token and writing the log
 # After a failure, requests get the same error for a while. So a failing /auth is called at most
@@ -137,8 +137,8 @@ def refresh(deadline: Deadline, *, only_if_accepted: bool = False) -> dict[str, 
     credentials = read_credentials(deadline)
     try:
         token, expires_at = clopos.authenticate(credentials, deadline)
-        if not is_token(token):  # stored, it would take the place of one that works
-            raise CancelError("clopos_bad_response", "Clopos sent a token that no header takes")
+        if not (is_token(token) and is_time(expires_at)):  # stored, it would replace one that works
+            raise CancelError("clopos_bad_response", "Clopos sent a token that cannot be used")
         if only_if_accepted and not clopos.accepts(token, deadline):
             raise CancelError("clopos_access_denied", "Clopos rejects even a new token")
     except CancelError as exc:

@@ -31,6 +31,8 @@ REFRESH_CONFIG = Config(
 PASSING_ERRORS = OUTAGE_ERRORS | {"rate_limited", "clopos_bad_response"}
 TOO_LATE = "the running token refresh did not finish in time"
 
+MAX_TIME = 2**53  # Unix seconds; beyond it floats are not exact
+
 # Characters that a header may have. Any other was pasted by mistake, and `requests` would quote the token in
 # its error.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -62,6 +64,11 @@ def is_token(text: str) -> bool:
     return bool(_TOKEN.fullmatch(text))
 
 
+def is_time(value: Any) -> bool:
+    """Whether a value can be a Unix second. A number of 400 digits is JSON, but no `float`."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_TIME
+
+
 def parse_token(secret: str) -> Token:
     """Read the token secret: `{"token": ..., "expires_at": ...}`, or a bare token.
 
@@ -83,7 +90,7 @@ def parse_token(secret: str) -> Token:
             value = content
     if not isinstance(value, str) or not is_token(value.strip()):
         raise CancelError("token_unavailable", "the token secret holds no token")
-    return Token(value.strip(), float(expires_at) if type(expires_at) in (int, float) else None)
+    return Token(value.strip(), float(expires_at) if is_time(expires_at) else None)
 
 
 class Tokens:

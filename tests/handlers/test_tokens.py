@@ -341,11 +341,22 @@ def test_a_scheduled_refresh_that_fails_is_an_error_of_the_function(refresh, clo
     assert output.metrics() == {"TokenRefreshFailed": [1]}
 
 
-@pytest.mark.parametrize("token", ["abc\r\nX-Header: 1", "two words", "é"])
-def test_what_no_header_takes_is_not_stored_as_a_token(refresh, clopos, secretsmanager, token_secret, token):
+@pytest.mark.parametrize(
+    ("token", "expires_at"),
+    [
+        ("abc\r\nX-Header: 1", 1_900_000_000),
+        ("two words", 1_900_000_000),
+        ("é", 1_900_000_000),
+        ("a-fine-token", 10**400),
+        ("a-fine-token", True),
+    ],
+)
+def test_a_token_that_cannot_be_used_is_not_stored(
+    refresh, clopos, secretsmanager, token_secret, token, expires_at
+):
     token_secret({"token": clopos.issue_token()})
     before = secretsmanager.get_secret_value(SecretId=token_secret.arn)["SecretString"]
-    answer = {"success": True, "token": token, "expires_at": time.time() + 3600}
+    answer = {"success": True, "token": token, "expires_at": expires_at}
     clopos.fail_auth(Fault(200, answer), repeat=None)
     with pytest.raises(CancelError, match="Clopos sent"):
         refresh()

@@ -19,6 +19,7 @@ from tests.strategies import values
         ('"abc.def.ghi"', "abc.def.ghi", None),
         ('{"token": "abc.def.ghi"}', "abc.def.ghi", None),
         ('{"token": "abc.def.ghi", "expires_at": 1767852332}', "abc.def.ghi", 1767852332),
+        ('{"token": "abc.def.ghi", "expires_at": %s}' % ("9" * 400), "abc.def.ghi", None),
     ],
 )
 def test_a_token_is_read_from_json_or_as_it_was_pasted(secret, token, expires_at):

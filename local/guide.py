@@ -36,7 +36,7 @@ import datetime, json, boto3, requests, standardwebhooks
 outputs = json.load(open(".local/outputs.json"))
 secrets = boto3.client("secretsmanager")
 secret = secrets.get_secret_value(SecretId=outputs["WebhookSecretArn"])["SecretString"]
-body, now = '{{"type": "order.cancelled", "data": {{"order_id": 110}}}}', datetime.datetime.now(datetime.UTC)
+body, now = '{{"data": {{"order_id": 110}}}}', datetime.datetime.now(datetime.UTC)
 headers = {{
     "Content-Type": "application/json",
     "webhook-id": "msg_110",

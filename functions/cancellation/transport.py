@@ -6,6 +6,7 @@ interim answer (1xx) for the final one.
 """
 
 import io
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -164,10 +165,28 @@ class _TimedInput(io.RawIOBase):
             self._sock.shutdown(SHUT_RDWR)
 
 
+# A header, the continuation of one, the end of the head, or the end of the input (RFC 9112).
+_HEADER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:|[ \t]|\r?\n|\Z")
+
+
 class _BufferedInput(io.BufferedReader):
     """Shuts the connection down if bytes follow the answer: the next request must not read them."""
 
     raw: _TimedInput
+    in_head = True
+    _after_status_line = False
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """Read a line; in a head, skip lines that are no header, after which `http.client` reads no other."""
+        line = super().readline(size)
+        if self.in_head and self._after_status_line:
+            while not _HEADER_LINE.match(line):
+                line = super().readline(size)
+        self._after_status_line = line not in (
+            b"\r\n",
+            b"\n",
+        )  # after an interim answer, another head follows
+        return line
 
     def close(self) -> None:
         if not self.closed:
@@ -192,6 +211,8 @@ class _FinalResponse(HTTPResponse):
             interim += 1
             self.headers = self.msg = None  # type: ignore[assignment]  # makes `begin` read another head
             super().begin()
+        if isinstance(self.fp, _BufferedInput):
+            self.fp.in_head = False
         if interim or not 200 <= self.status < 300 or self.status == 204:
             # After anything but an ordinary success, more bytes of this answer may still arrive.
             self.will_close = True

@@ -3,7 +3,7 @@
 import pytest
 
 import cancellation.transport
-from local.simulator import FAULTS, RUDE_FAULTS
+from local.simulator import FAULTS, RUDE_FAULTS, Fault
 
 # In each of these, the bytes are not exactly one answer to one request.
 RUDE = (
@@ -47,3 +47,19 @@ def test_cookies_are_neither_kept_nor_sent(clopos, call_api):
     call_api(108)
     call_api(108)
     assert all("cookie" not in call.headers for call in clopos.calls(108))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X Odd",
+        "X-Odd\t",
+        "no colon at all\r\nX-Odd",
+        "X-\u00c4",
+        "X-Odd: folded\r\n  over lines\r\nX Odd",
+    ],
+)
+def test_a_malformed_header_does_not_hide_the_ones_after_it(clopos, call_api, impatient, name):
+    clopos.fail(108, Fault(delivery="surplus", surplus="", headers={name: "1"}))
+    assert call_api(108).status == 200
+    assert len(clopos.calls(108)) == 1

@@ -71,19 +71,19 @@ def accept(event: dict[str, Any], deadline: Deadline, keys: dict[str, Any]) -> s
     body = event.get("body") or ""
     if len(body.encode(errors="replace")) > MAX_BODY_BYTES:
         raise CancelError("invalid_request", f"the body must not be longer than {MAX_BODY_BYTES} bytes")
-    keys["secret"] = secrets.verify(body, headers, deadline)
+    signed = signature_headers(headers)
+    keys["secret"] = secrets.verify(body, signed, deadline)
     media_type = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise CancelError("invalid_request", "Content-Type: must be application/json")
     order = parse_webhook(body, CANCELLATION_TYPES)
-    webhook_id = signature_headers(headers)["webhook-id"]
-    message_id = put_on_queue(order, webhook_id, keys["gateway_request_id"], deadline)
+    message_id = put_on_queue(order, signed["webhook-id"], keys["gateway_request_id"], deadline)
     logger.info(
         "webhook accepted",
         order_id=order.order_id,
         venue_id=order.venue_id,
         message_id=message_id,
-        webhook_id=webhook_id,
+        webhook_id=signed["webhook-id"],
         correlation_id=keys["gateway_request_id"],
         **keys,
     )

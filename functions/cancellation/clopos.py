@@ -22,9 +22,8 @@ from cancellation.errors import CancelError
 from cancellation.messages import Order
 from cancellation.outage import Outage
 from cancellation.pacing import Pacer
-from cancellation.transport import Answer, Transport
+from cancellation.transport import MIN_CALL_S, Answer, Transport
 
-MIN_ATTEMPT_S = 1  # no attempt is started with less time left
 # After a 501 or 505, trying again is pointless.
 TRANSIENT_STATUSES = frozenset({429, *range(500, 600)} - {501, 505})
 # Retries: at once after the first failure, then after 1, 2, 4, 8 s plus jitter. A gateway that restarts is
@@ -173,7 +172,7 @@ class Clopos:
             If no complete answer came.
         """
         for attempt in itertools.count(1):
-            if deadline.left() < MIN_ATTEMPT_S:
+            if deadline.left() < MIN_CALL_S:
                 raise CancelError("clopos_timeout", "no time was left to call Clopos")
             if self._pacer:
                 self._pacer.take_turn(deadline)
@@ -184,7 +183,7 @@ class Clopos:
             if attempt >= self._max_attempts or not self._is_transient(answer):
                 break
             wait_s = answer.rate_limit.wait_s or _backoff_s(attempt)
-            if wait_s + MIN_ATTEMPT_S > deadline.left():
+            if wait_s + MIN_CALL_S > deadline.left():
                 break
             time.sleep(wait_s)
         if answer.failure:

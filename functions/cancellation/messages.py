@@ -88,12 +88,7 @@ def parse_message(body: str, cancellation_types: Collection[str]) -> Order:
     CancelError
         `invalid_request`, with what the sender has to change.
     """
-    message = load_json(body, NOT_JSON)
-    message = _find_order(message, cancellation_types, MAX_WRAPPERS) or message
-    if isinstance(message, dict) and "order_id" not in message:
-        raise CancelError("invalid_request", f"order_id is missing: {CANCEL_MESSAGE['description']}")
-    validate(_check_message, message)
-    return Order(str(message["order_id"]), message.get("venue_id"))
+    return _read_order(load_json(body, NOT_JSON), cancellation_types)
 
 
 def parse_webhook(body: str, cancellation_types: Collection[str]) -> Order:
@@ -111,7 +106,15 @@ def parse_webhook(body: str, cancellation_types: Collection[str]) -> Order:
     payload = load_json(body, NOT_JSON)
     if isinstance(payload, dict) and "type" in payload:
         _check_type(payload["type"], cancellation_types)
-    return parse_message(body, cancellation_types)
+    return _read_order(payload, cancellation_types)
+
+
+def _read_order(message: Any, cancellation_types: Collection[str]) -> Order:
+    message = _find_order(message, cancellation_types, MAX_WRAPPERS) or message
+    if isinstance(message, dict) and "order_id" not in message:
+        raise CancelError("invalid_request", f"order_id is missing: {CANCEL_MESSAGE['description']}")
+    validate(_check_message, message)
+    return Order(str(message["order_id"]), message.get("venue_id"))
 
 
 def _find_order(message: Any, cancellation_types: Collection[str], depth: int) -> dict[str, Any] | None:

@@ -31,7 +31,7 @@ from typing import TypeVar
 
 from cancellation.deadline import Deadline
 from cancellation.errors import OUTAGE_ERRORS, CancelError
-from cancellation.transport import Answer
+from cancellation.transport import MIN_CALL_S, Answer
 
 T = TypeVar("T")
 
@@ -42,7 +42,6 @@ FAILURES = 3  # in a row; fewer may be a coincidence
 FIRST_INTERVAL_S = 1.0
 INTERVAL_S_PER_WORKER = 5.0
 JITTER = 0.2  # so that workers that stopped at the same moment do not probe at the same moments
-MIN_CALL_S = 1  # no call is started with less time left
 
 
 @dataclass(frozen=True)

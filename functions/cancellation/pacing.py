@@ -14,14 +14,13 @@ from collections.abc import Callable
 
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError
-from cancellation.transport import Answer
+from cancellation.transport import MIN_CALL_S, Answer
 
 WINDOW_S = 60.0  # Clopos's windows are a minute long (developer.clopos.com, "Rate limits")
 DEFAULT_WAIT_S = 5.0  # after a 429 that does not say how long: a twelfth of the window
 RECHECK_S = 0.05  # how soon to check again while calls of our own are in flight
 MARGIN_S = 0.5  # Clopos counts a call when it arrives, and network delays may differ by this much
 FIRST_ANSWER_S = 2.0  # for how long a new worker waits for its first answer before it makes more calls
-MIN_CALL_S = 1  # no call is started with less time left
 
 
 class Pacer:

@@ -211,7 +211,7 @@ class Tokens:
         self, answer: dict[str, Any], refused: Token, deadline: Deadline
     ) -> tuple[Token, bool]:
         token = self._read(deadline, max_age_s=0)
-        if _is_newer(token, refused):  # also after a failure: another worker may have had more luck
+        if _is_newer(token, refused):  # also after a failure: another worker may have renewed it
             return token, answer.get("refreshed") is True
         if answer.get("success") is not True:
             code = answer.get("error")

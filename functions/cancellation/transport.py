@@ -32,6 +32,7 @@ from cancellation.rate_limit import RateLimit, read_rate_limit
 ADDRESS_TIMEOUT_S = 2  # for each address of the host; one that can be reached answers much sooner
 CONNECT_TIMEOUT_S = 6  # for DNS, all addresses and TLS together
 READ_TIMEOUT_S = 10  # Clopos gives its own upstream 8 s and then answers 504: worth waiting for
+MIN_CALL_S = 1  # no call is started with less time left
 MAX_BODY_BYTES = 2**20  # compressed and decompressed; Clopos's answers have a few kilobytes
 MAX_INTERIM_ANSWERS = 10  # 103 Early Hints and the like before the final answer
 

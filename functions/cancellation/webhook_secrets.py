@@ -41,15 +41,15 @@ class WebhookSecrets:
         }
         self._reread_at = 0.0  # Unix seconds
 
-    def verify(self, body: str, headers: Mapping[str, str], deadline: Deadline) -> str:
+    def verify(self, body: str, signed: Mapping[str, str], deadline: Deadline) -> str:
         """Check a webhook's signature and return which secret it was made with: `current` or `previous`.
 
         Parameters
         ----------
         body : str
             The body that was signed.
-        headers : mapping
-            The request's headers, their names in lower case.
+        signed : mapping
+            The headers of the scheme, as `signature_headers` returns them.
         deadline : Deadline
             For reading the secrets.
 
@@ -58,13 +58,12 @@ class WebhookSecrets:
         CancelError
             `unauthenticated`, or `service_unavailable` if there is no current secret to check with.
         """
-        signed = signature_headers(headers)
         usable: dict[str, Webhook] = {}
         for max_age_s in self._max_ages_s():
             usable = self._usable(deadline, max_age_s)
             for name, webhook in usable.items():
                 try:
-                    webhook.verify(body, signed, json_parse=False)
+                    webhook.verify(body, dict(signed), json_parse=False)
                     return name
                 except (WebhookVerificationError, UnicodeEncodeError) as exc:  # half of a surrogate pair
                     if "timestamp too" in str(exc):

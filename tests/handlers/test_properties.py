@@ -42,9 +42,8 @@ STATUSES = ("PENDING", "RECEIVED", "DELIVERED", "IGNORE")
 @pytest.fixture
 def quick(monkeypatch):
     """Time for further attempts, but none for waiting."""
-    for module in (cancellation.outage, cancellation.pacing):
+    for module in (cancellation.clopos, cancellation.outage, cancellation.pacing):
         monkeypatch.setattr(module, "MIN_CALL_S", 0)
-    monkeypatch.setattr(cancellation.clopos, "MIN_ATTEMPT_S", 0)
     monkeypatch.setattr("cancellation.transport.READ_TIMEOUT_S", 0.1)
 
 

@@ -264,13 +264,14 @@ def test_a_caller_is_told_why_there_is_no_new_token(call_api, clopos, token_secr
     [({"RateLimit-Reset": "37"}, 37), ({"Retry-After": "50", "RateLimit-Reset": "9"}, 50)],
 )
 def test_the_time_that_auth_asks_for_reaches_the_caller_and_the_back_off(
-    call_api, run_batch, clopos, token_secret, headers, wait_s
+    call_api, run_batch, clopos, token_secret, output, headers, wait_s
 ):
     token_secret({"token": clopos.issue_token(), "expires_at": EXPIRED})
     clopos.fail_auth(Fault(429, {"success": False, "error": "too_many_requests"}, headers), repeat=None)
     answer = call_api(108)
     assert (answer.status, answer.body["error"]) == (429, "rate_limited")
     assert wait_s - 2 <= int(answer.headers["Retry-After"]) <= wait_s
+    assert output.orders()[0]["duration_ms"] < 15_000  # at once, since waiting until the deadline cannot help
     assert wait_s - 2 <= run_batch({"order_id": 108}, remaining_s=30).hidden_s[0] <= wait_s
     assert refreshes(clopos) == 1
 

@@ -34,7 +34,7 @@ help: ## List the targets
 
 .PHONY: run
 run: build .venv-emulator/.installed ## Deploy to a local AWS emulator, cancel orders there, show the results
-	@$(PY) -m local.tour
+	@$(PY) -m local.demo
 
 .PHONY: start
 start: build .venv-emulator/.installed ## Run the same stack, with a page, until Ctrl-C
@@ -50,17 +50,17 @@ unit: .venv/.installed ## Run the tests that need neither a build nor a stack (s
 
 .PHONY: bench
 bench: build .venv-emulator/.installed ## Measure against the targets (10 minutes), side by side with BASELINE=<commit>
-	@$(PY) -m local.bench $(if $(BASELINE),--baseline "$(BASELINE)")
+	@$(PY) -m tools.bench $(if $(BASELINE),--baseline "$(BASELINE)")
 
 STACK ?= clopos-cancel
 
 .PHONY: doctor
 doctor: .venv/.installed ## Check a deployed stack: STACK=clopos-cancel [REFRESH=1] [ORDER=108]
-	@$(PY) -m tools.doctor "$(STACK)" $(if $(filter 1,$(REFRESH)),--refresh) $(if $(ORDER),--order "$(ORDER)")
+	@$(PY) -m tools.operate.doctor "$(STACK)" $(if $(filter 1,$(REFRESH)),--refresh) $(if $(ORDER),--order "$(ORDER)")
 
 .PHONY: redrive
 redrive: .venv/.installed ## List the dead letters of a stack, or send some again: STACK=clopos-cancel [CODE=...]
-	@$(PY) -m tools.redrive "$(STACK)" $(if $(CODE),--code "$(CODE)")
+	@$(PY) -m tools.operate.redrive "$(STACK)" $(if $(CODE),--code "$(CODE)")
 
 .PHONY: lint
 lint: .venv/.installed ## Check style and the template

@@ -8,7 +8,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from standardwebhooks import Webhook
 
-from local.aws import REGION, ROOT_USER
+from local.emulator.clients import REGION, ROOT_USER
 
 
 class SigV4(requests.auth.AuthBase):

@@ -16,12 +16,12 @@ from typing import Any, Self
 import requests
 from botocore.exceptions import ClientError
 
-from local.aws import aws_client
-from local.deployment import deploy
-from local.emulator import XRAY_DAEMON, emulator
+from local.emulator.clients import aws_client
+from local.emulator.deployment import deploy
+from local.emulator.queues import Queue
+from local.emulator.server import XRAY_DAEMON, emulator
 from local.errors import StackError
 from local.ports import HOST
-from local.queues import Queue
 from local.signing import SigV4, StandardWebhooks
 from local.simulator import CREDENTIALS, Simulator
 

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 
 from local import page
 from local.console import run_command, say
-from local.environment import (
+from local.emulator.xray import Traces
+from local.guide import guide
+from local.paths import STATE
+from local.settings import (
     optional_port_from_environment,
     parameters_from_environment,
     port_from_environment,
     upstream_from_environment,
 )
-from local.guide import guide
-from local.paths import STATE
 from local.stack import LocalStack
-from local.xray import Traces
 
 OUTPUTS = STATE / "outputs.json"
 SEED_ORDERS = 120

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from local.queues import Queue
+from local.emulator.queues import Queue
 
 Json = dict[str, Any]
 

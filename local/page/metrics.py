@@ -6,7 +6,7 @@ Lambda's own metric `Errors` is not included: crashes are not in the logs.
 from collections.abc import Iterable
 from typing import Any
 
-from local.alarms import Points
+from local.emulator.alarms import Points
 
 Json = dict[str, Any]
 

@@ -15,13 +15,13 @@ from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from local.browser_guard import guarded
+from local.emulator.xray import Traces
 from local.page.controls import Controls
 from local.page.view import View
 from local.page.watch import Watch
 from local.paths import ROOT
 from local.ports import HOST
 from local.stack import LocalStack
-from local.xray import Traces
 
 HERE = Path(__file__).parent
 SHUTDOWN_S = 1  # the longest that an open browser may delay the end

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from local.xray import Traces
+from local.emulator.xray import Traces
 
 Json = dict[str, Any]
 

@@ -6,15 +6,15 @@ from collections import Counter, deque
 from operator import itemgetter
 from typing import Any
 
-from local.alarms import alarm_states
-from local.artifact import built_template
-from local.outcomes import Outcomes
+from local.emulator.alarms import alarm_states
+from local.emulator.artifact import built_template
+from local.emulator.outcomes import Outcomes
+from local.emulator.xray import Traces
 from local.page.dead_letters import DeadLetters
 from local.page.logs import NewLogLines
 from local.page.metrics import measure
 from local.page.trace import trace_of
 from local.stack import LocalStack
-from local.xray import Traces
 
 Json = dict[str, Any]
 

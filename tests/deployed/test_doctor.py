@@ -13,18 +13,26 @@ import pytest
 from botocore import xform_name
 from botocore.config import Config
 
-from local.artifact import built_template
+from local.emulator.artifact import built_template
 from local.paths import ROOT
 from local.stack import STACK_NAME
-from tools import dead_letters as dead_letters_module
-from tools import deployed, redrive
-from tools.checks import messages, order, tokens
-from tools.checks.alarms import alarms, subscriptions
-from tools.checks.configuration import event_bus, event_source, outputs, parameters, stages, throttling
-from tools.checks.messages import dead_letters, queue
-from tools.checks.tokens import credentials, schedule, token, token_refresh
-from tools.deployed import CannotStart, Deployed
-from tools.doctor import CHECKS, diagnose, examine, main
+from tools.operate import dead_letters as dead_letters_module
+from tools.operate import redrive
+from tools.operate import stack as deployed
+from tools.operate.checks import messages, order, tokens
+from tools.operate.checks.alarms import alarms, subscriptions
+from tools.operate.checks.configuration import (
+    event_bus,
+    event_source,
+    outputs,
+    parameters,
+    stages,
+    throttling,
+)
+from tools.operate.checks.messages import dead_letters, queue
+from tools.operate.checks.tokens import credentials, schedule, token, token_refresh
+from tools.operate.doctor import CHECKS, diagnose, examine, main
+from tools.operate.stack import CannotStart, Deployed
 
 CREDENTIALS = {
     "client_id": "not-a-client",

@@ -7,9 +7,9 @@ import pytest
 
 from local.stack import STACK_NAME
 from tests.conftest import eventually
-from tools import dead_letters, redrive
-from tools.deployed import Deployed
-from tools.redrive import main
+from tools.operate import dead_letters, redrive
+from tools.operate.redrive import main
+from tools.operate.stack import Deployed
 
 
 @pytest.fixture

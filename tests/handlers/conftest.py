@@ -35,8 +35,8 @@ from botocore.exceptions import ClientError
 
 import cancellation.clopos
 from cancellation.telemetry import logger
+from local.emulator.queues import Queue
 from local.lambda_events import LambdaContext, sqs_record
-from local.queues import Queue
 from local.signing import webhook_headers
 from local.simulator import CREDENTIALS, CUSTOMER
 from tests.conftest import LEAKS

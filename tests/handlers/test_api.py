@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from local.emulator.xray import address, open_daemon
 from local.simulator import Fault
-from local.xray import address, open_daemon
 
 ROOT = Path(__file__).parents[2]
 

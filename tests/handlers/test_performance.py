@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from local.artifact import archive, files
+from local.emulator.artifact import archive, files
 from local.paths import BUILD
 from tools.build import RUNTIME
 

@@ -6,7 +6,7 @@ import uuid
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
-from local.queues import Queue
+from local.emulator.queues import Queue
 from tests.conftest import eventually
 from tests.infrastructure.cloudformation import Stack
 

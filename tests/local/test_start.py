@@ -8,10 +8,10 @@ import pytest
 import requests
 
 from local import guide, start
-from local.artifact import built_template
-from local.environment import parameters_from_environment
+from local.emulator.artifact import built_template
 from local.paths import ROOT
 from local.ports import HOST
+from local.settings import parameters_from_environment
 from local.signing import SigV4
 from tests.conftest import eventually
 

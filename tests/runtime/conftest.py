@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from local.aws import ROOT_USER
+from local.emulator.clients import ROOT_USER
 from local.paths import ROOT
 from local.signing import webhook_headers
 from local.simulator import CREDENTIALS

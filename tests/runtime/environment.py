@@ -22,8 +22,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
-from local.artifact import built_template, functions
-from local.aws import REGION
+from local.emulator.artifact import built_template, functions
+from local.emulator.clients import REGION
 from local.paths import BUILD
 from local.ports import HOST
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.alarms import alarm_states
+from local.emulator.alarms import alarm_states
 
 
 def alarm(**properties):

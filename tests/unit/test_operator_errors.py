@@ -9,7 +9,7 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from tools.deployed import duration, explain
+from tools.operate.stack import duration, explain
 
 
 def refused(code, message, operation="GetQueueAttributes"):

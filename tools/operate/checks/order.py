@@ -14,8 +14,8 @@ from botocore.awsrequest import AWSRequest
 from requests.auth import AuthBase
 from standardwebhooks import Webhook
 
-from tools.checks.findings import Finding, Findings, ok, problem, unknown
-from tools.deployed import Deployed
+from tools.operate.checks.findings import Finding, Findings, ok, problem, unknown
+from tools.operate.stack import Deployed
 
 API_TIMEOUT_S = 35  # API Gateway answers within 29 s
 WEBHOOK_TIMEOUT_S = 20

@@ -12,16 +12,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.artifact import archive
-from local.bench import builds, cost, real_time, single
-from local.bench.builds import Build
-from local.bench.machine import Machine, machine
-from local.bench.real_time import Scene
-from local.bench.report import Report
-from local.bench.single import Cold
 from local.console import run_command, say
+from local.emulator.artifact import archive
 from local.errors import StackError
 from local.paths import ROOT, STATE
+from tools.bench import builds, cost, real_time, single
+from tools.bench.builds import Build
+from tools.bench.machine import Machine, machine
+from tools.bench.real_time import Scene
+from tools.bench.report import Report
+from tools.bench.single import Cold
 
 #: What can be measured, and about how many minutes that takes if two builds are compared.
 PARTS = {"cold": 2.0, "calls": 0.7, "backlog": 3.3, "outage": 4.2}
@@ -273,7 +273,7 @@ def _ms(seconds: float) -> str:
 
 def main() -> None:
     """Measure, and print the results; a missed target is not an error."""
-    parser = argparse.ArgumentParser(prog="python -m local.bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
     parser.add_argument("--baseline", default="", help="a commit to build and to measure side by side")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="measure only these")
     parser.add_argument("--plots", action="store_true", help="draw into docs/, not into .local/bench/")

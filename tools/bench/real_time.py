@@ -17,11 +17,11 @@ from typing import Any
 import pygal  # type: ignore[import-untyped]
 from pygal.style import LightGreenStyle  # type: ignore[import-untyped]
 
-from local.bench.builds import Build
-from local.bench.machine import Machine
-from local.bench.processes import RUNTIME, Process
-from local.queues import Queue
+from local.emulator.queues import Queue
 from local.simulator import Call, Settings
+from tools.bench.builds import Build
+from tools.bench.machine import Machine
+from tools.bench.processes import RUNTIME, Process
 from tools.progress import Progress
 
 QUOTA, WINDOW_S = Settings().quota, Settings().window

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError, WaiterError
 
-from local.artifact import archive, built_template, digest, functions
+from local.emulator.artifact import archive, built_template, digest, functions
 from local.errors import StackError
 from local.paths import BUILD
 

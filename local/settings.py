@@ -5,9 +5,9 @@ import os
 import socket
 from typing import Any
 
-from local.artifact import built_template
+from local.emulator.artifact import built_template
+from local.emulator.parameters import parse_parameters
 from local.errors import StackError
-from local.parameters import parse_parameters
 from local.ports import HOST
 
 

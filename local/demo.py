@@ -15,8 +15,8 @@ from typing import Any
 import requests
 
 from local.console import run_command, say
-from local.environment import port_from_environment
-from local.outcomes import Outcomes
+from local.emulator.outcomes import Outcomes
+from local.settings import port_from_environment
 from local.signing import webhook_headers
 from local.stack import IGNORE, STACK_NAME, LocalStack
 from local.waiting import wait_for

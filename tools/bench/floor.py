@@ -1,6 +1,6 @@
 """The least that a cold start can be: import boto3 and requests, read the token, make one call.
 
-It runs in the same environment as `local.bench.runtime`, on these libraries as installed by pip, compiled.
+It runs in the same environment as `tools.bench.runtime`, on these libraries as installed by pip, compiled.
 """
 
 import os

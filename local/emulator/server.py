@@ -11,7 +11,7 @@ from pathlib import Path
 
 import requests
 
-from local.aws import REGION
+from local.emulator.clients import REGION
 from local.errors import StackError
 from local.paths import ROOT, STATE
 from local.ports import HOST, free_port
@@ -56,7 +56,7 @@ def emulator(port: int = 0, xray_daemon: str = XRAY_DAEMON) -> Iterator[tuple[st
     port = port or free_port()
     with log.open("wb") as log_file:
         process = subprocess.Popen(
-            [python, "-I", Path(__file__).with_name("emulator_process.py"), folder],
+            [python, "-I", Path(__file__).with_name("process.py"), folder],
             stdin=subprocess.PIPE,
             stdout=log_file,
             stderr=subprocess.STDOUT,

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.bench.builds import Build
-from local.bench.machine import UNLIMITED, Machine
-from local.bench.processes import COLD, FLOOR, RUNTIME, Run
 from local.paths import ROOT
+from tools.bench.builds import Build
+from tools.bench.machine import UNLIMITED, Machine
+from tools.bench.processes import COLD, FLOOR, RUNTIME, Run
 from tools.progress import Progress
 
 EVENT = ROOT / "events" / "api.json"

@@ -1,6 +1,6 @@
 """A substitute for Lambda's runtime: import a handler from an artifact and call it.
 
-``python -I -S -B runtime.py <command> [<argument> ...]`` runs in the environment that `local.bench.processes`
+``python -I -S -B runtime.py <command> [<argument> ...]`` runs in the environment that `tools.bench.processes`
 provides. This module only imports the standard library, so that all other modules come from the artifact.
 Results are written as JSON to the file descriptor in ``BENCH_RESULT_FD``; standard output belongs to the
 handler.

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from local.artifact import built_template, parameter_defaults
-from local.aws import aws_client
-from local.bench.processes import Lambda
-from local.emulator import emulator
+from local.emulator.artifact import built_template, parameter_defaults
+from local.emulator.clients import aws_client
+from local.emulator.server import emulator
+from local.emulator.xray import address, open_daemon
 from local.paths import ROOT
 from local.simulator import SimulatorClient
-from local.xray import address, open_daemon
+from tools.bench.processes import Lambda
 
 #: A quota that no benchmark reaches. The window is short because the simulator keeps a list of its calls.
 UNLIMITED = {"quota": 1_000_000, "failed_quota": 1_000_000, "window": 1.0}

@@ -8,8 +8,8 @@ import time
 
 from botocore.exceptions import ClientError
 
-from tools.checks.findings import Findings, ok, problem, unknown
-from tools.deployed import Deployed, duration, is_denied, missing_permission
+from tools.operate.checks.findings import Findings, ok, problem, unknown
+from tools.operate.stack import Deployed, duration, is_denied, missing_permission
 
 CREDENTIALS = ("client_id", "client_secret", "brand", "integrator_id")
 TOKEN = re.compile(r"[\x21-\x7e]+")  # the characters that a header may have

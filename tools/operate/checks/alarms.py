@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC
 
-from tools.checks.findings import Findings, ok, problem
-from tools.deployed import Deployed
+from tools.operate.checks.findings import Findings, ok, problem
+from tools.operate.stack import Deployed
 
 
 def alarms(stack: Deployed) -> Findings:

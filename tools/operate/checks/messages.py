@@ -6,9 +6,9 @@ import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from tools.checks.findings import Findings, ok, problem, unknown
-from tools.dead_letters import error_code, message_counts, put_back, take
-from tools.deployed import Deployed, duration
+from tools.operate.checks.findings import Findings, ok, problem, unknown
+from tools.operate.dead_letters import error_code, message_counts, put_back, take
+from tools.operate.stack import Deployed, duration
 
 WAITING_LONG_S = 900  # the threshold of WaitingOrdersAlarm
 DEAD_LETTERS_READ = 100

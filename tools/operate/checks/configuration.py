@@ -7,8 +7,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tools.checks.findings import Findings, ok, problem, unknown
-from tools.deployed import Deployed
+from tools.operate.checks.findings import Findings, ok, problem, unknown
+from tools.operate.stack import Deployed
 
 OUTPUTS = (
     "ApiUrl",

@@ -23,8 +23,8 @@ def end_with_parent(folder: str) -> None:
 def run() -> None:
     """Run the emulator with two patches that it has no settings for: parameters and the browser guard."""
     here = Path(__file__)
-    runpy.run_path(str(here.with_name("emulator_parameters.py")))["transform_with_values"]()
-    guarded = runpy.run_path(str(here.with_name("browser_guard.py")))["guarded"]
+    runpy.run_path(str(here.with_name("sam_parameters.py")))["transform_with_values"]()
+    guarded = runpy.run_path(str(here.parents[1].joinpath("browser_guard.py")))["guarded"]
     import ministack.app as emulator  # takes a second, and the thread below must run by then
 
     emulator.app = guarded(emulator.app)  # this is what main() serves

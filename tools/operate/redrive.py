@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from tools.dead_letters import NO_CODE, error_code, message_counts, put_back, take, text_attribute
-from tools.deployed import AWS_ERRORS, CannotStart, Deployed, explain
+from tools.operate.dead_letters import NO_CODE, error_code, message_counts, put_back, take, text_attribute
+from tools.operate.stack import AWS_ERRORS, CannotStart, Deployed, explain
 from tools.progress import Progress
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from tools.checks.alarms import alarms, subscriptions
-from tools.checks.configuration import (
+from tools.operate.checks.alarms import alarms, subscriptions
+from tools.operate.checks.configuration import (
     event_bus,
     event_source,
     missing_from,
@@ -21,11 +21,11 @@ from tools.checks.configuration import (
     stages,
     throttling,
 )
-from tools.checks.findings import Finding, Findings, problem, significant
-from tools.checks.messages import dead_letters, queue
-from tools.checks.order import OrderCheck
-from tools.checks.tokens import credentials, schedule, token, token_refresh
-from tools.deployed import AWS_ERRORS, CannotStart, Deployed, explain
+from tools.operate.checks.findings import Finding, Findings, problem, significant
+from tools.operate.checks.messages import dead_letters, queue
+from tools.operate.checks.order import OrderCheck
+from tools.operate.checks.tokens import credentials, schedule, token, token_refresh
+from tools.operate.stack import AWS_ERRORS, CannotStart, Deployed, explain
 from tools.progress import Progress
 
 Check = Callable[[Deployed], Findings]

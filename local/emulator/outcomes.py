@@ -4,7 +4,7 @@ import json
 from collections import deque
 from typing import Any
 
-from local.queues import Queue
+from local.emulator.queues import Queue
 
 Json = dict[str, Any]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
-from local.aws import REGION, ROOT_USER
+from local.emulator.clients import REGION, ROOT_USER
 
 HERE = Path(__file__).parent
 RUNTIME = HERE / "runtime.py"

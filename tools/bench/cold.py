@@ -1,6 +1,6 @@
 """A cold start: import the API's handler and cancel one order.
 
-It runs in the same environment as `local.bench.runtime`. Like `floor.py`, it imports nothing else, so that
+It runs in the same environment as `tools.bench.runtime`. Like `floor.py`, it imports nothing else, so that
 nothing else is measured.
 """
 

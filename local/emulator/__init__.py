@@ -1,0 +1,1 @@
+"""The AWS emulator, and the deployment of the template to it."""

@@ -1,0 +1,1 @@
+"""What operates a deployed stack: the doctor, and the dead letters."""

@@ -14,12 +14,11 @@ from typing import Any
 
 import requests
 
-from local.console import run_command, say
-from local.emulator.outcomes import Outcomes
+from local.common import run_command, say, wait_for
+from local.emulator.clients import Outcomes
 from local.settings import port_from_environment
 from local.signing import webhook_headers
 from local.stack import IGNORE, STACK_NAME, LocalStack
-from local.waiting import wait_for
 
 ORDERS = range(101, 131)  # pending at Clopos at the beginning
 TIMEOUT_S = 60  # for waits that take up to 5 s on an idle machine

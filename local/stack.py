@@ -16,12 +16,10 @@ from typing import Any, Self
 import requests
 from botocore.exceptions import ClientError
 
-from local.emulator.clients import aws_client
-from local.emulator.deployment import deploy
-from local.emulator.queues import Queue
+from local.common import HOST, StackError
+from local.emulator.clients import Queue, aws_client
+from local.emulator.deploy import deploy
 from local.emulator.server import XRAY_DAEMON, emulator
-from local.errors import StackError
-from local.ports import HOST
 from local.signing import SigV4, StandardWebhooks
 from local.simulator import CREDENTIALS, Simulator
 

@@ -23,9 +23,9 @@ os.environ |= {
     "POWERTOOLS_LOG_LEVEL": "INFO",
 }
 
+from local.common import wait_for
 from local.emulator.xray import Traces
 from local.stack import LocalStack
-from local.waiting import wait_for
 
 Json = dict[str, Any]
 

@@ -10,7 +10,13 @@ import shutil
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+Transform = Callable[..., Json]
 
 
 def end_with_parent(folder: str) -> None:
@@ -22,13 +28,49 @@ def end_with_parent(folder: str) -> None:
 
 def run() -> None:
     """Run the emulator with two patches that it has no settings for: parameters and the browser guard."""
-    here = Path(__file__)
-    runpy.run_path(str(here.with_name("sam_parameters.py")))["transform_with_values"]()
-    guarded = runpy.run_path(str(here.parents[1].joinpath("browser_guard.py")))["guarded"]
+    transform_with_values()
+    guarded = runpy.run_path(str(Path(__file__).parents[1] / "browser_guard.py"))["guarded"]
     import ministack.app as emulator  # takes a second, and the thread below must run by then
 
     emulator.app = guarded(emulator.app)  # this is what main() serves
     emulator.main()
+
+
+def transform_with_values() -> None:
+    """Make the emulator's SAM transform use the values of a stack's parameters, as AWS does.
+
+    By itself it only uses their defaults, so `sam deploy --parameter-overrides GradualDeployments=false`
+    would still ask for CodeDeploy, which the emulator does not have. There is no setting for this, so a
+    function of it is replaced. The version is locked, and tests/infrastructure/test_deployed.py fails if
+    this stops working.
+    """
+    package = "ministack.services.cloudformation"
+    engine = import_module(f"{package}.engine")
+    replaced = with_values(engine._apply_transforms, engine._transform_parameters)
+    for caller in ("changesets", "handlers"):
+        vars(import_module(f"{package}.{caller}"))["_apply_transforms"] = replaced
+
+
+def with_values(transform: Transform, values_of: Transform) -> Transform:
+    """Return a transform that gets every parameter's value as its default.
+
+    In `MaximumConcurrency`, a reference becomes an integer: the emulator's event sources cannot compare text.
+    """
+
+    def transform_template(template: Json, provided: Any = None, previous: Any = None) -> Json:
+        values = values_of(template, provided, previous)
+        parameters = {
+            name: {**parameter, "Default": values[name]} if name in values else parameter
+            for name, parameter in template.get("Parameters", {}).items()
+        }
+        processed = transform({**template, "Parameters": parameters}, provided, previous)
+        for resource in processed.get("Resources", {}).values():
+            scaling = resource.get("Properties", {}).get("ScalingConfig", {})
+            if isinstance(reference := scaling.get("MaximumConcurrency"), dict):
+                scaling["MaximumConcurrency"] = int(values[reference["Ref"]])
+        return processed
+
+    return transform_template
 
 
 if __name__ == "__main__":

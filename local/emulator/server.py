@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,11 +12,8 @@ from pathlib import Path
 
 import requests
 
+from local.common import HOST, ROOT, STATE, StackError, wait_for
 from local.emulator.clients import REGION
-from local.errors import StackError
-from local.paths import ROOT, STATE
-from local.ports import HOST, free_port
-from local.waiting import wait_for
 
 LOG = STATE / "emulator.log"
 
@@ -24,6 +22,12 @@ XRAY_DAEMON = f"{HOST}:2000"
 
 START_TIMEOUT_S = 60  # usually 2 s; 15 s until its sources are compiled
 POLL_S = 0.05
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -53,7 +57,7 @@ def emulator(port: int = 0, xray_daemon: str = XRAY_DAEMON) -> Iterator[tuple[st
     STATE.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="emulator-", dir=STATE))
     log = folder / "log"
-    port = port or free_port()
+    port = port or _free_port()
     with log.open("wb") as log_file:
         process = subprocess.Popen(
             [python, "-I", Path(__file__).with_name("process.py"), folder],

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, Self
 
-from local.ports import HOST
+from local.common import HOST
 
 Json = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from local.emulator.queues import Queue
+from local.emulator.clients import Queue
 
 Json = dict[str, Any]
 

@@ -8,11 +8,10 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from local.console import say
+from local.common import ROOT, say
 from local.emulator.xray import Traces
 from local.page import serve
 from local.page.browser import CHROMEDRIVER, CHROMIUM, chromium, resize, screenshot
-from local.paths import ROOT
 from local.stack import LocalStack
 
 SHOTS = {"page.png": (1280, "light"), "page-narrow-dark.png": (400, "dark")}

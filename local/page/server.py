@@ -15,12 +15,11 @@ from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from local.browser_guard import guarded
+from local.common import HOST, ROOT
 from local.emulator.xray import Traces
 from local.page.controls import Controls
 from local.page.view import View
 from local.page.watch import Watch
-from local.paths import ROOT
-from local.ports import HOST
 from local.stack import LocalStack
 
 HERE = Path(__file__).parent

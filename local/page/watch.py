@@ -7,8 +7,8 @@ from operator import itemgetter
 from typing import Any
 
 from local.emulator.alarms import alarm_states
-from local.emulator.artifact import built_template
-from local.emulator.outcomes import Outcomes
+from local.emulator.clients import Outcomes
+from local.emulator.deploy import built_template
 from local.emulator.xray import Traces
 from local.page.dead_letters import DeadLetters
 from local.page.logs import NewLogLines

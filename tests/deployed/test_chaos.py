@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from local.emulator.outcomes import Outcomes
+from local.emulator.clients import Outcomes
 from local.simulator import CREDENTIALS
 from tests.conftest import LEAKS, WAIT_LIMIT_S, eventually, output_of_functions
 

@@ -13,8 +13,8 @@ import pytest
 from botocore import xform_name
 from botocore.config import Config
 
-from local.emulator.artifact import built_template
-from local.paths import ROOT
+from local.common import ROOT
+from local.emulator.deploy import built_template
 from local.stack import STACK_NAME
 from tools.operate import dead_letters as dead_letters_module
 from tools.operate import redrive

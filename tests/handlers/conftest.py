@@ -35,7 +35,7 @@ from botocore.exceptions import ClientError
 
 import cancellation.clopos
 from cancellation.telemetry import logger
-from local.emulator.queues import Queue
+from local.emulator.clients import Queue
 from local.lambda_events import LambdaContext, sqs_record
 from local.signing import webhook_headers
 from local.simulator import CREDENTIALS, CUSTOMER

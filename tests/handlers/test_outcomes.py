@@ -6,7 +6,7 @@ import uuid
 import jsonschema
 import pytest
 
-from local.emulator.queues import Queue
+from local.emulator.clients import Queue
 from tests.conftest import eventually
 from tests.handlers.conftest import EVENTS
 from tools.openapi import describe

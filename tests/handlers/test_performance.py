@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from local.emulator.artifact import archive, files
-from local.paths import BUILD
+from local.common import BUILD
+from local.emulator.deploy import archive, files
 from tools.build import RUNTIME
 
 HANDLERS = {

@@ -6,7 +6,7 @@ import uuid
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
-from local.emulator.queues import Queue
+from local.emulator.clients import Queue
 from tests.conftest import eventually
 from tests.infrastructure.cloudformation import Stack
 

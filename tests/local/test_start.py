@@ -7,10 +7,9 @@ import subprocess
 import pytest
 import requests
 
-from local import guide, start
-from local.emulator.artifact import built_template
-from local.paths import ROOT
-from local.ports import HOST
+from local import start
+from local.common import HOST, ROOT
+from local.emulator.deploy import built_template
 from local.settings import parameters_from_environment
 from local.signing import SigV4
 from tests.conftest import eventually
@@ -29,15 +28,15 @@ def outputs(stack, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("call", "order_id"), [(guide.API_CALL, 108), (guide.QUEUE_CALL, 109), (guide.WEBHOOK_CALL, 110)]
+    ("call", "order_id"), [(start.API_CALL, 108), (start.QUEUE_CALL, 109), (start.WEBHOOK_CALL, 110)]
 )
 def test_each_call_that_is_printed_cancels_an_order_when_it_is_pasted(
     call, order_id, outputs, stack, clopos, deployed_queues
 ):
     clopos.add_orders([109, 110])
     stack.refresh_token()
-    assert call.format_map(outputs) in guide.guide(outputs)
-    script = (guide.ENVIRONMENT + call).format_map(outputs)
+    assert call.format_map(outputs) in start.guide(outputs)
+    script = (start.ENVIRONMENT + call).format_map(outputs)
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     subprocess.run(["bash", "-euc", script], cwd=ROOT, env=environment, check=True, timeout=60)
     eventually(lambda: clopos.order(order_id)["status"] == "IGNORE")

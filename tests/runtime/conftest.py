@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from local.common import ROOT
 from local.emulator.clients import ROOT_USER
-from local.paths import ROOT
 from local.signing import webhook_headers
 from local.simulator import CREDENTIALS
 from tests.runtime.environment import Environment

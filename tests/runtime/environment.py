@@ -22,10 +22,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
-from local.emulator.artifact import built_template, functions
+from local.common import BUILD, HOST
 from local.emulator.clients import REGION
-from local.paths import BUILD
-from local.ports import HOST
+from local.emulator.deploy import built_template, functions
 
 Json = dict[str, Any]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from local.emulator.artifact import built_template, functions
+from local.emulator.deploy import built_template, functions
 from tests.runtime.conftest import event, webhook_event
 
 NOISY = Path(__file__).with_name("noisy.py")

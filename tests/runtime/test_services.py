@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from local.paths import BUILD, ROOT
+from local.common import BUILD, ROOT
 from tests.runtime.conftest import event, receive
 from tools.build import SERVICES
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from local.emulator.parameters import parse_parameters
-from local.errors import StackError
+from local.common import StackError
+from local.settings import parse_parameters
 
 TEMPLATE = {
     "Parameters": {

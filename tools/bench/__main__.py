@@ -12,10 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.console import run_command, say
-from local.emulator.artifact import archive
-from local.errors import StackError
-from local.paths import ROOT, STATE
+from local.common import ROOT, STATE, StackError, run_command, say
+from local.emulator.deploy import archive
 from tools.bench import builds, cost, real_time, single
 from tools.bench.builds import Build
 from tools.bench.machine import Machine, machine

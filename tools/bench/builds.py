@@ -15,8 +15,7 @@ from pathlib import Path
 
 from samtranslator.yaml_helper import yaml_parse
 
-from local.errors import StackError
-from local.paths import BUILD, ROOT, STATE
+from local.common import BUILD, ROOT, STATE, StackError
 from tools.build import finish
 
 #: The libraries for the floor of a cold start (see `floor.py`) and for bare calls.

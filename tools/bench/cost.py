@@ -8,7 +8,7 @@ processor.
 
 from dataclasses import dataclass
 
-from local.emulator.artifact import built_template
+from local.emulator.deploy import built_template
 
 MEMORY_MB = (256, 512, 768, 1024, 1769)
 VCPU_MB = 1769

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from local.emulator.artifact import built_template, parameter_defaults
+from local.common import ROOT
 from local.emulator.clients import aws_client
+from local.emulator.deploy import built_template, parameter_defaults
 from local.emulator.server import emulator
 from local.emulator.xray import address, open_daemon
-from local.paths import ROOT
 from local.simulator import SimulatorClient
 from tools.bench.processes import Lambda
 

@@ -17,7 +17,7 @@ from typing import Any
 import pygal  # type: ignore[import-untyped]
 from pygal.style import LightGreenStyle  # type: ignore[import-untyped]
 
-from local.emulator.queues import Queue
+from local.emulator.clients import Queue
 from local.simulator import Call, Settings
 from tools.bench.builds import Build
 from tools.bench.machine import Machine

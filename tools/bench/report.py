@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from local.console import say
+from local.common import say
 
 
 class Report:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.paths import ROOT
+from local.common import ROOT
 from tools.bench.builds import Build
 from tools.bench.machine import UNLIMITED, Machine
 from tools.bench.processes import COLD, FLOOR, RUNTIME, Run

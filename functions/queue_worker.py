@@ -1,14 +1,14 @@
-"""Queue worker: cancel the orders of a batch of messages concurrently, and settle each message.
+"""Queue worker: cancel the orders of a batch of messages side by side, and settle each message.
 
 To settle a message is to decide how it ends: it is deleted, deferred or moved to the dead-letter queue.
 """
 
-import math
 import os
 import random
-import time
+from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -16,15 +16,15 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cancellation.clopos import Clopos
 from cancellation.deadline import Deadline
-from cancellation.errors import OUTAGE_ERRORS
+from cancellation.errors import OUTAGE_ERRORS, CancelError
 from cancellation.messages import parse_message, read_types
 from cancellation.order import Outcome, cancel_order
 from cancellation.outage import Outage
 from cancellation.outcome_events import OutcomeEvents, outcome_detail
 from cancellation.pacing import Pacer
+from cancellation.queue import OUTAGE_DELAY_S, Message, Queue, backoff_s
 from cancellation.reporting import report
-from cancellation.settling import OUTAGE_DELAY_S, Message, Settling, backoff_s
-from cancellation.telemetry import logger, metrics, tracer
+from cancellation.telemetry import internal_error, logger, metrics, tracer
 from cancellation.tokens import Tokens
 
 WORKERS = int(os.environ["QUEUE_WORKERS"])
@@ -33,22 +33,58 @@ WORKERS = int(os.environ["QUEUE_WORKERS"])
 THREADS = 5
 # Time to settle a batch: publishing events, dead-lettering and deferring each take one call of at most 5 s.
 MARGIN_S = 12
-# The second attempt is for a kept-alive connection that Clopos has closed. The queue does all other retries.
-MAX_ATTEMPTS = 2
+SETTLE_MARGIN_S = 1  # for the log and the answer
+YOUNG_S = 120  # a cancellation may overtake its order: to a younger message, a 404 is no verdict
 CANCELLATION_TYPES = read_types(os.environ["CANCELLATION_TYPES"])
 
 tokens = Tokens(os.environ["TOKEN_SECRET_ARN"], os.environ["TOKEN_REFRESH_FUNCTION"])
 outage = Outage(workers=WORKERS)
-clopos = Clopos(
-    os.environ["CLOPOS_BASE_URL"],
-    max_attempts=MAX_ATTEMPTS,
-    retry_answers=False,
-    pacer=Pacer(workers=WORKERS, reserve=int(os.environ["API_RESERVE"])),
-    outage=outage,
-)
-settling = Settling(os.environ["QUEUE_URL"], os.environ["DEAD_LETTER_QUEUE_URL"])
+clopos = Clopos(os.environ["CLOPOS_BASE_URL"], Pacer(workers=WORKERS, reserve=int(os.environ["API_RESERVE"])))
+queue = Queue(os.environ["QUEUE_URL"], os.environ["DEAD_LETTER_QUEUE_URL"])
 events = OutcomeEvents(os.environ["EVENT_BUS_NAME"], os.environ["POWERTOOLS_SERVICE_NAME"])
 threads = ThreadPoolExecutor(THREADS)
+
+
+@dataclass
+class Job:
+    """A message of the batch, and what becomes of it.
+
+    Attributes
+    ----------
+    message : Message
+        The message.
+    outcome : Outcome
+        Of its order.
+    fate : str
+        `cancelled`, `rejected` or `deferred`.
+    is_published : bool
+        Whether no event of its outcome is unpublished.
+    """
+
+    message: Message
+    outcome: Outcome
+    fate: str = "deferred"
+    is_published: bool = True
+
+    @property
+    def waits_for_clopos(self) -> bool:
+        """Whether it was not cancelled because Clopos itself fails."""
+        return self.outcome.error is not None and self.outcome.error.code in OUTAGE_ERRORS
+
+    @property
+    def stays(self) -> bool:
+        """Whether its message stays on the queue."""
+        return self.fate == "deferred" or not self.is_published
+
+    @property
+    def ids(self) -> dict[str, Any]:
+        """The ids that join it to its log lines, its event and the webhook that it came from."""
+        order = self.outcome.order
+        return {
+            "message_id": self.message.message_id,
+            "webhook_id": self.message.webhook_id,
+            "correlation_id": (order and order.correlation_id) or self.message.correlation_id,
+        }
 
 
 @logger.inject_lambda_context
@@ -59,74 +95,107 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     records = event.get("Records")
     if not records or any(record.get("eventSource") != "aws:sqs" for record in records):
         raise ValueError("the event is not a batch of SQS messages")
-    messages = [Message.of(record) for record in records]
-    deadline = Deadline.of(context, margin_s=MARGIN_S)
-
-    def cancel(message: Message) -> Outcome:
-        return cancel_order(
-            partial(parse_message, message.body, CANCELLATION_TYPES),
-            clopos=clopos,
-            tokens=tokens,
-            deadline=deadline,
-            request_id=context.aws_request_id,
-            outage=outage,
-        )
-
-    outcomes = list(threads.map(cancel, messages))
-    kept = settle(messages, outcomes, Deadline.of(context, margin_s=1))
-    return {"batchItemFailures": [{"itemIdentifier": message.message_id} for message in kept]}
+    jobs = [Job(Message.of(record), Outcome(context.aws_request_id)) for record in records]
+    cancel_all(jobs, Deadline.of(context, margin_s=MARGIN_S))
+    settle(jobs, Deadline.of(context, margin_s=SETTLE_MARGIN_S))
+    return {"batchItemFailures": [{"itemIdentifier": job.message.message_id} for job in jobs if job.stays]}
 
 
-def settle(messages: list[Message], outcomes: list[Outcome], deadline: Deadline) -> list[Message]:
-    """Publish, dead-letter and report the outcome of each message; defer and return those that stay.
+def side_by_side(function: Callable[[Job], None], jobs: Iterable[Job]) -> None:
+    """Call a function for each job, in `THREADS` threads."""
+    list(threads.map(function, jobs))
+
+
+def cancel_all(jobs: list[Job], deadline: Deadline) -> None:
+    """Cancel the orders of all jobs; in an outage of Clopos, probe until it is over or the time is up."""
+    side_by_side(lambda job: cancel(job, deadline), jobs)
+    while outage.is_on and (waiting := deque(job for job in jobs if job.waits_for_clopos)):
+        while outage.is_on:
+            if not outage.wait_for_probe(deadline):
+                return
+            cancel(waiting[0], deadline, is_probe=True)
+            waiting.rotate(-1)  # an order that always fails must not block the others
+        side_by_side(lambda job: cancel(job, deadline), [job for job in waiting if job.waits_for_clopos])
+
+
+def cancel(job: Job, deadline: Deadline, *, is_probe: bool = False) -> None:
+    """Cancel the order of one job, unless Clopos is known to be failing."""
+    request_id = job.outcome.request_id
+    try:
+        order = parse_message(job.message.body, CANCELLATION_TYPES)
+    except CancelError as exc:
+        job.outcome = Outcome(request_id, error=exc)
+        return
+    except Exception as exc:  # noqa: BLE001 - a bug must not return the other messages to the queue
+        job.outcome = Outcome(request_id, error=internal_error(exc))
+        return
+    if outage.is_on and not is_probe:
+        if not job.outcome.exchanges:
+            error = CancelError("clopos_unavailable", "Clopos is failing; the order waits until it works")
+            job.outcome = Outcome(request_id, order, error=error)
+        return
+    outcome = cancel_order(
+        order, clopos=clopos, tokens=tokens, deadline=deadline, request_id=request_id, retry=False
+    )
+    job.outcome = outcome.after(job.outcome)
+    if job.waits_for_clopos:  # if it was not called for the order, then /auth was, and failed
+        outage.failed()
+    elif outcome.exchanges:
+        outage.answered()
+
+
+def settle(jobs: list[Job], deadline: Deadline) -> None:
+    """Publish, dead-letter and report the outcome of each message, and defer those that stay.
 
     This must not raise: a message that was copied to the dead-letter queue has to leave this one.
     """
-    names = [outcome.name(unsettled="deferred") for outcome in outcomes]
-    published = publish(messages, outcomes, names, deadline)
-
-    def dead_letter(message: Message, outcome: Outcome, name: str, is_published: bool) -> str:
-        if outcome.error is None or name != "rejected":
-            return name
-        moved = is_published and settling.dead_letter(message, outcome.error, deadline)
-        return name if moved else "deferred"
-
-    names = list(threads.map(dead_letter, messages, outcomes, names, published))
-    kept = {}
-    for message, outcome, name, is_published in zip(messages, outcomes, names, published, strict=True):
-        if name == "deferred" or not is_published:
-            kept[message.receipt_handle] = message, delay_s(message, outcome)
+    for job in jobs:
+        job.fate = fate(job)
+    publish([job for job in jobs if job.fate != "deferred"], deadline)
+    side_by_side(lambda job: dead_letter(job, deadline), [job for job in jobs if job.fate == "rejected"])
+    for job in jobs:
         try:
-            report_message(message, outcome, name)
+            report_job(job)
         except Exception as exc:  # noqa: BLE001 - a bug in a report must not return a message to the queue
-            logger.error("outcome not reported", error=type(exc).__name__, message_id=message.message_id)
-    if kept:
-        settling.defer({handle: delay for handle, (_, delay) in kept.items()}, deadline)
-    return [message for message, _ in kept.values()]
+            logger.error("outcome not reported", error=type(exc).__name__, **job.ids)
+    if staying := [job for job in jobs if job.stays]:
+        queue.defer([(job.message, delay_s(job)) for job in staying], deadline)
 
 
-def publish(
-    messages: list[Message], outcomes: list[Outcome], names: list[str], deadline: Deadline
-) -> list[bool]:
-    """Publish the settled outcomes; return for each message whether no event of it is unpublished."""
-    details = {
-        number: outcome_detail(outcome, name, "queue", **message.ids)
-        for number, (message, outcome, name) in enumerate(zip(messages, outcomes, names, strict=True))
-        if outcome.is_settled
-    }
-    accepted = dict(zip(details, events.publish(list(details.values()), deadline), strict=True))
-    return [accepted.get(number, True) for number in range(len(messages))]
+def fate(job: Job) -> str:
+    """Return how a message ends: `cancelled`, `rejected` or `deferred`."""
+    error, age_s = job.outcome.error, job.message.age_s
+    if error and error.code == "order_not_found" and age_s is not None and age_s < YOUNG_S:
+        return "deferred"
+    return job.outcome.verdict or "deferred"
 
 
-def delay_s(message: Message, outcome: Outcome) -> int:
+def publish(settled: list[Job], deadline: Deadline) -> None:
+    """Publish the outcomes of jobs, and note which of them were accepted."""
+    details = [outcome_detail(job.outcome, job.fate, "queue", **job.ids) for job in settled]
+    for job, is_accepted in zip(settled, events.publish(details, deadline), strict=True):
+        job.is_published = is_accepted
+
+
+def dead_letter(job: Job, deadline: Deadline) -> None:
+    """Move a rejected message to the dead-letter queue; if that fails, it is deferred."""
+    error = job.outcome.error
+    if error and job.is_published and queue.dead_letter(job.message, error, deadline):
+        metrics.add_metric("OrdersDeadLettered", MetricUnit.Count, 1)
+    else:
+        job.fate = "deferred"
+
+
+def delay_s(job: Job) -> int:
     """Return for how many seconds to hide a message that stays on the queue."""
-    if outage.is_on and outcome.error and outcome.error.code in OUTAGE_ERRORS:
+    if outage.is_on and job.waits_for_clopos:
         return round(random.uniform(*OUTAGE_DELAY_S))
-    return backoff_s(message.receive_count, outcome.error.retry_after_s if outcome.error else None)
+    error = job.outcome.error
+    return backoff_s(job.message.receive_count, error.retry_after_s if error else None)
 
 
-def report_message(message: Message, outcome: Outcome, name: str) -> None:
+def report_job(job: Job) -> None:
     """Report one message, with the ids of the webhook that it came from and of its trace."""
-    report(outcome, name, "queue", **message.ids, message_trace=message.trace_header)
-    if name == "deferred" and message.sent_at < math.inf:
-        metrics.add_metric("MessageAge", MetricUnit.Seconds, max(0, round(time.time() - message.sent_at)))
+    report(job.outcome, job.fate, "queue", **job.ids, message_trace=job.message.trace_header)
+    if job.fate == "deferred" and job.message.age_s is not None:
+        metrics.add_metric("MessageAge", MetricUnit.Seconds, round(job.message.age_s))

@@ -1,31 +1,28 @@
 """The token refresh: fetch a new token from Clopos and store it, on a schedule, on request, or by hand."""
 
 import json
-import math
 import os
 import time
+from dataclasses import dataclass, replace
 from typing import Any
 
+import boto3
 import fastjsonschema
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from cancellation.aws import AWS_ERRORS, Secret, SecretUnreadable, call, client
+from cancellation.aws import AWS_ERRORS, CONFIG, Secret, SecretUnreadable, T, call
 from cancellation.clopos import CREDENTIALS, Clopos
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError
 from cancellation.telemetry import logger, metrics, tracer
-from cancellation.tokens import fingerprint, is_time, is_token, parse_token
+from cancellation.tokens import fingerprint, parse_token
 
 MARGIN_S = 2  # for storing the token and writing the log
-# After a failure, requests get the same error for a while. So a failing /auth is called at most
-# `MAX_ATTEMPTS` times in `MIN_ERROR_CACHE_S` seconds.
-MAX_ATTEMPTS = 2
-MIN_ERROR_CACHE_S = 10
-MAX_ERROR_CACHE_S = 900  # even if Clopos asks for more; the schedule does not wait anyway
-# Secrets Manager keeps about a hundred versions of a secret and removes none that is less than a day old. The
-# schedule alone creates 72 a day, one every 20 minutes: workers whose token is rejected must not add many.
-MIN_INTERVAL_S = 20 * 60
+# After a failure, requests get the same error for a while, so a failing /auth is called twice in ten seconds
+# at most; for longer if Clopos asks for it, but not for ever: the schedule does not wait anyway.
+MIN_FAILURE_S = 5
+MAX_FAILURE_S = 900
 
 _TEXT = {"type": "string", "minLength": 1}
 _check_credentials = fastjsonschema.compile(
@@ -36,31 +33,37 @@ _check_credentials = fastjsonschema.compile(
     }
 )
 
-clopos = Clopos(os.environ["CLOPOS_BASE_URL"], max_attempts=MAX_ATTEMPTS)
-token_secret = Secret(os.environ["TOKEN_SECRET_ARN"])
-credentials_secret = Secret(os.environ["CREDENTIALS_SECRET_ARN"])
-secretsmanager = client("secretsmanager")
+clopos = Clopos(os.environ["CLOPOS_BASE_URL"])
+token_secret = Secret(os.environ["TOKEN_SECRET_ARN"], parse_token)
+credentials_secret = Secret(os.environ["CREDENTIALS_SECRET_ARN"], str)
+secretsmanager = boto3.client("secretsmanager", config=CONFIG)
 
 
 class NoCredentials(CancelError):
     """The operator has not filled in the credentials yet."""
 
 
-class Recent:
-    """The last refresh; the next ones need it. With a concurrency of 1, one environment runs them all."""
+@dataclass(frozen=True)
+class Failure:
+    """Why the last refresh failed.
 
-    error: CancelError | None = None  # why the last refresh failed
-    error_until = -math.inf  # Unix seconds
-    credentials: dict[str, str] | None = None  # that it failed with
-    stored_at = -math.inf  # Unix seconds
+    Attributes
+    ----------
+    error : CancelError
+        The error.
+    until : float
+        Unix seconds until which requests get the same error.
+    credentials : dict
+        What it failed with: as soon as others are stored, it says nothing any more.
+    """
 
-    def remember_error(self, error: CancelError) -> None:
-        """Return this error to workers for as long as Clopos asked, and for a few seconds at least."""
-        error.retry_after_s = min(max(MIN_ERROR_CACHE_S, error.retry_after_s or 0), MAX_ERROR_CACHE_S)
-        self.error, self.error_until = error, time.time() + error.retry_after_s
+    error: CancelError
+    until: float
+    credentials: dict[str, str]
 
 
-recent = Recent()
+# With a concurrency of 1, one environment runs all refreshes, one after the other.
+last_failure: Failure | None = None
 
 
 @logger.inject_lambda_context
@@ -72,9 +75,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Parameters
     ----------
     event : dict
-        A worker sends `refused`, the fingerprint of the token that Clopos rejected, and `has_worked`, whether
-        Clopos accepted that token before. Any other event, such as the schedule's, always fetches a new
-        token.
+        A worker sends `refused`, the fingerprint of the token that Clopos rejected or that expired. Any other
+        event, such as the schedule's, always fetches a new token.
 
     Returns
     -------
@@ -90,8 +92,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     refused = event.get("refused")
     deadline = Deadline.of(context, margin_s=MARGIN_S)
     try:
-        has_worked = event.get("has_worked") is True
-        answer = refresh_for_worker(refused, has_worked, deadline) if refused else refresh(deadline)
+        answer = refresh_for_worker(refused, deadline) if refused else refresh(deadline)
     except NoCredentials as exc:  # expected until the operator has filled them in
         metrics.add_metric("TokenRefreshed", MetricUnit.Count, 0)
         logger.warning("token not refreshed", result=exc.envelope(context.aws_request_id))
@@ -104,65 +105,63 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         raise
     metrics.add_metric("TokenRefreshed", MetricUnit.Count, answer["refreshed"])
     if answer["refreshed"]:
-        metrics.add_metric("TokenSecondsLeft", MetricUnit.Seconds, answer["expires_at"] - time.time())
+        if answer["expires_at"]:
+            metrics.add_metric("TokenSecondsLeft", MetricUnit.Seconds, answer["expires_at"] - time.time())
         logger.info("token refreshed", expires_at=answer["expires_at"])
     return answer
 
 
-def refresh_for_worker(refused: str, has_worked: bool, deadline: Deadline) -> dict[str, Any]:
-    """Store a new token, if one is needed, for a worker whose token was rejected.
+def refresh_for_worker(refused: str, deadline: Deadline) -> dict[str, Any]:
+    """Store a new token, if one is needed, for a worker whose token expired or was rejected.
 
-    A token that Clopos keeps rejecting must not create a new secret version each time. So a token that was
-    stored recently and has never worked is only replaced if Clopos rejects it for another call too, and
-    accepts the new one.
+    A rejection of an order that goes on with every token must not create a new version of the secret each
+    time: Secrets Manager keeps about a hundred, and removes none that is less than a day old.
     """
-    value = read(token_secret, deadline)
-    try:
-        stored = parse_token(value)
-    except CancelError:  # no token is stored, so a new one is needed
-        return refresh(deadline)
-    if fingerprint(stored.value) != refused and not stored.expired():
-        return {"success": True, "refreshed": False}  # replaced since, at another worker's request
-    if recent.error and time.time() < recent.error_until and recent.credentials == read_credentials(deadline):
-        recent.error.retry_after_s = recent.error_until - time.time()
-        raise recent.error
-    test_first = not has_worked and time.time() - recent.stored_at < MIN_INTERVAL_S
-    if test_first and not stored.expired() and clopos.accepts(stored.value, deadline):
-        return {"success": True, "refreshed": False, "accepted": True}
-    return refresh(deadline, only_if_accepted=test_first)
+    stored = read(token_secret, deadline)
+    if stored and not stored.expired():
+        if fingerprint(stored.value) != refused:
+            return {"success": True, "refreshed": False}  # replaced since, at another worker's request
+        if clopos.accepts(stored.value, deadline):
+            return {"success": True, "refreshed": False, "accepted": True}  # only that order was refused
+    failure = last_failure
+    if failure and time.time() < failure.until and failure.credentials == read_credentials(deadline):
+        raise replace(failure.error, retry_after_s=failure.until - time.time())
+    return refresh(deadline)
 
 
-def refresh(deadline: Deadline, *, only_if_accepted: bool = False) -> dict[str, Any]:
-    """Fetch a new token and store it; with `only_if_accepted`, test it with a call to Clopos first."""
+def refresh(deadline: Deadline) -> dict[str, Any]:
+    """Fetch a new token, and store it if Clopos accepts it: it would replace one that may work."""
+    global last_failure
     credentials = read_credentials(deadline)
     try:
         token, expires_at = clopos.authenticate(credentials, deadline)
-        if not (is_token(token) and is_time(expires_at)):  # stored, it would replace one that works
+        content = json.dumps({"token": token, "expires_at": expires_at})
+        if not parse_token(content):
             raise CancelError("clopos_bad_response", "Clopos sent a token that cannot be used")
-        if only_if_accepted and not clopos.accepts(token, deadline):
+        if not clopos.accepts(token, deadline):
             raise CancelError("clopos_access_denied", "Clopos rejects even a new token")
     except CancelError as exc:
-        recent.remember_error(exc)
-        recent.credentials = credentials
-        raise
-    recent.error = None
+        wait_s = min(max(MIN_FAILURE_S, exc.retry_after_s or 0), MAX_FAILURE_S)
+        error = replace(exc, retry_after_s=wait_s)
+        last_failure = Failure(error, time.time() + wait_s, credentials)
+        raise error from exc
+    last_failure = None
     try:
         call(
-            secretsmanager.put_secret_value,
             deadline,
+            secretsmanager.put_secret_value,
             SecretId=os.environ["TOKEN_SECRET_ARN"],
-            SecretString=json.dumps({"token": token, "expires_at": expires_at}),
+            SecretString=content,
         )
     except AWS_ERRORS as exc:  # not allowed, not reachable, or too slow
         raise CancelError("token_unavailable", "the new token cannot be stored") from exc
-    recent.stored_at = time.time()
     return {"success": True, "refreshed": True, "expires_at": expires_at}
 
 
 def read_credentials(deadline: Deadline) -> dict[str, str]:
     """Return the credentials that the operator has filled in."""
     text = read(credentials_secret, deadline)
-    if not text.strip():
+    if not text:
         raise NoCredentials("token_unavailable", "the credentials secret is empty: fill it in")
     try:
         credentials: dict[str, str] = json.loads(text)
@@ -183,9 +182,9 @@ def read_credentials(deadline: Deadline) -> dict[str, str]:
     return credentials
 
 
-def read(secret: Secret, deadline: Deadline) -> str:
-    """Return the current value of a secret, empty if it has none."""
+def read(secret: Secret[T], deadline: Deadline) -> T | None:
+    """Return the current value of a secret, None if it has none that can be used."""
     try:
-        return secret.get(deadline, max_age_s=0) or ""
+        return secret.get(deadline, max_age_s=0)
     except SecretUnreadable as exc:
         raise CancelError("token_unavailable", "a secret cannot be read") from exc

@@ -1,7 +1,6 @@
 """An example of each error of the API, created by the same code and template that answer with it."""
 
 import json
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +14,13 @@ from samtranslator.yaml_helper import yaml_parse
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "functions"))
 
+from cancellation import telemetry, tokens, webhook_secrets  # noqa: E402
 from cancellation.answers import read_cancellation, read_check  # noqa: E402
-from cancellation.errors import CancelError, internal_error  # noqa: E402
+from cancellation.errors import CancelError  # noqa: E402
+from cancellation.exchange import Exchange  # noqa: E402
 from cancellation.http_api import parse_request  # noqa: E402
 from cancellation.messages import Order, parse_message  # noqa: E402
-from cancellation.tokens import parse_token  # noqa: E402
-from cancellation.transport import Answer  # noqa: E402
-from cancellation.webhook_secrets import CANNOT_CHECK, signature_headers  # noqa: E402
+from cancellation.webhook_secrets import signature_headers  # noqa: E402
 
 Json = dict[str, Any]
 
@@ -67,7 +66,7 @@ def cancelled() -> Json:
         "updated_at": "2026-02-02T17:46:02.000000Z",
     }
     answer = _answer(200, json.dumps({"success": True, "data": order}).encode())
-    return {"success": True, "data": read_cancellation(answer, ORDER, ""), "request_id": REQUEST_ID}
+    return {"success": True, "data": read_cancellation(answer, ORDER), "request_id": REQUEST_ID}
 
 
 def cancel_errors() -> Iterator[Example]:
@@ -85,9 +84,9 @@ def cancel_errors() -> Iterator[Example]:
         "Clopos is down, and no time is left to try again",
         _put(503, "service_unavailable", "Service unavailable"),
     )
-    yield _example("The token secret is empty", _raised(parse_token, ""))
+    yield _example("The token secret is empty", CancelError("token_unavailable", tokens.UNUSABLE))
     yield _example("Clopos does not answer in time", _put(504, "gateway_timeout", "Gateway timeout"))
-    yield _example("A bug", _internal_error())
+    yield _example("A bug", CancelError("internal_error", telemetry.BUG))
     yield _gateway_example(403, "No such route, or no signature", "MISSING_AUTHENTICATION_TOKEN")
     yield _gateway_example(403, "A wrong signature", "INVALID_SIGNATURE")
     yield _gateway_example(403, "The caller's credentials have expired", "EXPIRED_TOKEN")
@@ -101,9 +100,9 @@ def webhook_errors() -> Iterator[Example]:
     yield _example("No signature", _raised(signature_headers, {}))
     yield _example(
         "Nobody has a secret to sign with",
-        CancelError("service_unavailable", CANNOT_CHECK),
+        CancelError("service_unavailable", webhook_secrets.UNUSABLE),
     )
-    yield _example("A bug", _internal_error())
+    yield _example("A bug", CancelError("internal_error", telemetry.BUG))
     yield from _gateway_errors()
 
 
@@ -146,12 +145,12 @@ def _raised(function: Callable[..., object], *arguments: object) -> CancelError:
     raise AssertionError(f"{function.__name__} accepts {arguments}")
 
 
-def _answer(status: int, body: bytes) -> Answer:
-    return Answer("PUT", "openapi.clopos.com", status, CaseInsensitiveDict(), body, None, time.time(), 0.1)
+def _answer(status: int, body: bytes) -> Exchange:
+    return Exchange("PUT", "clopos.example", time.time(), 0.1, status, CaseInsensitiveDict(), body)
 
 
-def _raised_by_put(answer: Answer) -> CancelError:
-    return _raised(read_cancellation, answer, ORDER, "")
+def _raised_by_put(answer: Exchange) -> CancelError:
+    return _raised(read_cancellation, answer, ORDER)
 
 
 def _put(status: int, error: str, message: str) -> CancelError:
@@ -163,12 +162,4 @@ def _not_cancellable() -> CancelError:
     refusal = _put(400, "validation_failed", "Status is not allowed")
     order = {"id": 108, "status": "RECEIVED", "receipt": {"id": 10950}}
     checked = _answer(200, json.dumps({"success": True, "data": order}).encode())
-    return _raised(read_check, checked, ORDER, "", refusal)
-
-
-def _internal_error() -> CancelError:
-    logging.disable()  # it is logged as if it had happened
-    try:
-        return internal_error(RuntimeError())
-    finally:
-        logging.disable(logging.NOTSET)
+    return _raised(read_check, checked, ORDER, refusal)

@@ -41,12 +41,11 @@ RETRY_AFTER = {"Retry-After": {"description": "seconds, if retryable", "schema":
 WEBHOOK_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 # The schema of what each function for a field of Clopos's answer returns.
 ORDER_SCHEMAS: dict[Any, dict[str, Any]] = {
-    answers.read_id: {"type": ["integer", "string"]},
+    answers.read_id: {"type": ["string", "null"]},
     answers.read_integer: {"type": ["integer", "null"]},
     answers.read_text: {"type": ["string", "null"]},
     answers.read_timestamp: {"type": ["string", "null"], "format": "date-time"},
     answers.read_object: {"type": ["object", "null"]},
-    answers.read_status: {"const": "IGNORE"},
 }
 
 ORDER_STATE = {
@@ -98,7 +97,9 @@ def describe() -> dict[str, Any]:
             }
         ],
     )
-    order = fields(**{name: ORDER_SCHEMAS[read] for name, read in answers.ORDER_FIELDS.items()})
+    order_fields: dict[str, Any] = {"id": {"type": ["integer", "string"]}}
+    order_fields |= {name: ORDER_SCHEMAS[read] for name, read in answers.FIELDS.items()}
+    order = fields(**order_fields | {"status": {"const": "IGNORE"}})
     schemas: dict[str, dict[str, Any]] = {
         "CancelRequest": CANCEL_REQUEST,
         "CancelMessage": CANCEL_MESSAGE,

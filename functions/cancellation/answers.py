@@ -1,19 +1,20 @@
 """What Clopos's answers mean.
 
-Source of every fact about Clopos: developer.clopos.com (update-order, errors, authentication, concepts).
+Source of every fact about Clopos: developer.clopos.com (update-order, errors, authentication, concepts), and
+what integrators saw on live brands.
 """
 
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from cancellation.errors import CancelError, printable
+from cancellation.exchange import Exchange
 from cancellation.messages import Order
-from cancellation.redaction import PIECE_CHARS, redact
-from cancellation.transport import Answer
 
 # What a status means unless the text says more. Any other status below 500 is `clopos_bad_response`.
 STATUSES = {
@@ -28,8 +29,10 @@ STATUSES = {
     504: "clopos_timeout",
 }
 # These statuses are believed without a JSON body. The others blame the order, and the HTML page of a proxy
-# must not do that.
-PLAIN_STATUSES = frozenset({401, 403, 429, *range(500, 600)})
+# must not do that. (After a refusal the order is checked, so a refusal without a body blames nothing either.)
+PLAIN_STATUSES = frozenset({400, 401, 403, 409, 422, 429, *range(500, 600)})
+# With these statuses, the body may say more: a status of its own, or words.
+VAGUE_STATUSES = frozenset({200, 400})
 
 # The texts that Clopos sends as `error` or `message`, in lower case and with spaces for underscores. It uses
 # both sentences and identifiers for the same errors. Only for the statuses below does the text change the
@@ -42,12 +45,14 @@ CONFIGURATION = {
     "client is disabled": "clopos_access_denied",
     "client disabled": "clopos_access_denied",
 }
+NOT_FOUND = {"no query results for model": "order_not_found"}
 WORDS: dict[int, dict[str, str]] = {
-    400: CONFIGURATION,
+    400: {**CONFIGURATION, **NOT_FOUND},
     401: CONFIGURATION,
     # A 200 alone means nothing: `success` decides.
     200: {
         **CONFIGURATION,
+        **NOT_FOUND,
         "token expired": "token_refused",
         "token has expired": "token_refused",
         "invalid token": "token_refused",
@@ -70,9 +75,7 @@ EXPLANATIONS = {
     "clopos_unavailable": "Clopos is unavailable",
     "clopos_timeout": "Clopos did not answer in time",
 }
-
-
-MAX_WORDS_CHARS = 2000  # of a text by Clopos; the rest is ignored
+MAX_TEXT_CHARS = 2000  # of a text by Clopos that is searched for words; the rest is ignored
 
 
 class TokenRefused(CancelError):
@@ -80,15 +83,19 @@ class TokenRefused(CancelError):
 
 
 class Refused(CancelError):
-    """Clopos rejects the PUT. Only a check of the order shows whether it is already cancelled.
-
-    `explained` is whether Clopos gave a documented reason.
-    """
-
-    explained = True
+    """Clopos rejects the PUT. Only a check of the order shows whether it is already cancelled."""
 
 
-def read_cancellation(answer: Answer, order: Order, token: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Explanation:
+    """Why Clopos refuses: its `error` and `message`, and the HTTP status that its body names."""
+
+    error: str | None
+    message: str | None
+    http_code: int | None
+
+
+def read_cancellation(answer: Exchange, order: Order) -> dict[str, Any]:
     """Return the order as the result's `data`, from the answer to the PUT.
 
     Raises
@@ -100,80 +107,91 @@ def read_cancellation(answer: Answer, order: Order, token: str) -> dict[str, Any
     CancelError
         For every other answer.
     """
-    content = read_json(answer)
-    data = content.get("data")
-    if _is_success(answer, content) and isinstance(data, dict):
-        if same_id(data.get("id"), order) and data.get("status") == "IGNORE":
-            return read_order(data, (token,))
-        raise _error("clopos_bad_response", answer, {}, CancelError)
-    raise error_of(answer, content, (token,), order)
+    data = read_data(answer, order)
+    if data.get("status") != "IGNORE":
+        raise _bad_response(answer)
+    return read_order(data)
 
 
-def read_check(answer: Answer, order: Order, token: str, refusal: Refused) -> dict[str, Any]:
+def read_check(answer: Exchange, order: Order, refusal: Refused) -> dict[str, Any]:
     """Return the order as the result's `data`, from the answer to the GET that follows a refused PUT.
 
     Raises
     ------
     CancelError
-        `order_not_cancellable` if the order is not cancelled; else the reason why that is
-        not known.
+        `order_not_cancellable` if the order is not cancelled; else the reason why that is not known.
     """
-    content = read_json(answer)
-    data = content.get("data")
-    if not _is_success(answer, content) or not isinstance(data, dict):
-        error = error_of(answer, content, (token,), order)
-        # A GET is never refused because of the order's state, so this error says nothing about that state.
-        raise _error("clopos_bad_response", answer, {}, CancelError) if isinstance(error, Refused) else error
+    try:
+        data = read_data(answer, order)
+    except Refused:  # a GET is not refused because of the order's state, so this says nothing about it
+        raise _bad_response(answer) from None
     status = data.get("status")
-    if not same_id(data.get("id"), order) or not isinstance(status, str):
-        raise _error("clopos_bad_response", answer, {}, CancelError)
+    if not isinstance(status, str):
+        raise _bad_response(answer)
     if status == "IGNORE":
-        return read_order(data, (token,))
-    if status == "PENDING" and not refusal.explained:
-        # A pending order can be cancelled. Clopos gave no reason for its refusal, so a later attempt may
-        # succeed.
+        return read_order(data)
+    if status == "PENDING":
+        # A contradiction: a pending order can be cancelled. A later attempt does it, or finds another status.
         raise CancelError("clopos_bad_response", refusal.message, refusal.upstream, refusal.retry_after_s)
     receipt = data.get("receipt")
     receipt_id = receipt.get("id") if isinstance(receipt, dict) else None
-    found = {
-        "status": printable(redact(status[:MAX_WORDS_CHARS], (token,))),
-        "receipt_id": receipt_id if type(receipt_id) is int else None,
-    }
-    words = f"Clopos does not cancel this order: its status is {found['status']}"
+    found = {"status": printable(status), "receipt_id": receipt_id if type(receipt_id) is int else None}
+    text = f"{EXPLANATIONS['order_not_cancellable']}: its status is {found['status']}"
     if found["receipt_id"] is not None:
-        words += f", its receipt is {found['receipt_id']}"
-    raise CancelError("order_not_cancellable", words, refusal.upstream, order=found)
+        text += f", its receipt is {found['receipt_id']}"
+    raise CancelError("order_not_cancellable", text, refusal.upstream, order=found)
 
 
-def error_of(
-    answer: Answer, content: dict[str, Any], secrets: tuple[str, ...], order: Order | None
-) -> CancelError:
+def read_data(answer: Exchange, order: Order) -> dict[str, Any]:
+    """Return the `data` of a success that is about this order.
+
+    Raises
+    ------
+    CancelError
+        For every other answer; see `read_cancellation`.
+    """
+    content = read_json(answer)
+    if not is_success(answer, content):
+        raise error_of(answer, content, order.order_id)
+    data = content.get("data")
+    if not isinstance(data, dict) or not is_id(data.get("id")) or str(data["id"]) != order.order_id:
+        raise _bad_response(answer)
+    return data
+
+
+def error_of(answer: Exchange, content: dict[str, Any], order_id: str = "") -> CancelError:
     """Return the error for an answer that is not a success."""
-    status = answer.status or 0
-    said = {key: content[key] for key in ("error", "message") if isinstance(content.get(key), str)}
+    explanation, status = read_explanation(content), answer.status or 0
     words = {} if content.get("success") is True else WORDS.get(status, {})
-    meaning = _meaning_of_words(said, words, order.order_id if order else "")
-    # A refusal has no reason if it is a 200 with an unknown text, or a proxy's page in place of Clopos's
-    # answer.
-    explained = meaning is not None or (status != 200 and bool(content))
-    if not explained and (STATUSES.get(status) == "refused" or content.get("success") is False):
-        meaning = "refused"
+    meaning = _meaning_of_words(explanation, words, order_id)
+    if meaning is None and status in VAGUE_STATUSES:
+        meaning = STATUSES.get(explanation.http_code or 0)
     if meaning is None and (content or status in PLAIN_STATUSES):
         meaning = STATUSES.get(status)
-    said = {key: redact(text[:MAX_WORDS_CHARS], secrets) for key, text in said.items()}
+    if meaning is None and status == 200 and content.get("success") is False:
+        meaning = "refused"  # for a reason that is not documented
     if meaning == "token_refused":
-        return _error("clopos_access_denied", answer, said, TokenRefused)
+        return _error(TokenRefused, "clopos_access_denied", answer, explanation)
     if meaning == "refused":
-        # A refusal without a reason is an undocumented answer, unless the check of the order shows more.
-        refused = _error(
-            "order_not_cancellable" if explained else "clopos_bad_response", answer, said, Refused
-        )
-        refused.explained = explained
-        return refused
-    return _error(meaning or "clopos_bad_response", answer, said, CancelError)
+        return _error(Refused, "clopos_bad_response", answer, explanation)
+    return _error(CancelError, meaning or "clopos_bad_response", answer, explanation)
 
 
-def read_json(answer: Answer) -> dict[str, Any]:
+def read_explanation(content: Mapping[str, Any]) -> Explanation:
+    """Read the error of an answer: texts in `error` and `message`, or a list of objects in `error`."""
+    error, message, http_code = content.get("error"), content.get("message"), None
+    if isinstance(error, list):
+        entry = next((entry for entry in error if isinstance(entry, dict)), {})
+        error, http_code = entry.get("exception"), entry.get("http_code")
+        message = entry.get("message", message)
+    return Explanation(
+        error if isinstance(error, str) else None,
+        message if isinstance(message, str) else None,
+        http_code if type(http_code) is int else None,
+    )
+
+
+def read_json(answer: Exchange) -> dict[str, Any]:
     """Return the body, empty if it is not a JSON object. Numbers that Python cannot represent become None."""
     try:
         content = json.loads(
@@ -196,22 +214,25 @@ def _number_reader(number: type[int] | type[float]) -> Callable[[str], Any]:
     return read
 
 
-def _is_success(answer: Answer, content: dict[str, Any]) -> bool:
+def is_success(answer: Exchange, content: Mapping[str, Any]) -> bool:
+    """Whether Clopos says that a call succeeded."""
     return 200 <= (answer.status or 0) < 300 and content.get("success") is True
 
 
-def same_id(value: object, order: Order) -> bool:
-    """Whether Clopos's id is that of the order, compared as text."""
-    return type(value) in (int, str) and str(value) == order.order_id
+def is_id(value: object) -> bool:
+    """Whether a value can be an id: Clopos sends some as numbers and some as texts."""
+    return type(value) in (int, str)
 
 
-def _meaning_of_words(said: dict[str, str], meanings: dict[str, str], order_id: str) -> str | None:
+def _meaning_of_words(explanation: Explanation, meanings: dict[str, str], order_id: str) -> str | None:
     """Return the meaning of Clopos's texts, None if it is not known.
 
     The order id is ignored inside a longer text: the caller chose it, and it may read like an error.
     """
     own = re.compile(rf"(?<![\w-]){re.escape(order_id)}(?![\w-])", re.IGNORECASE) if order_id else None
-    for text in said.values():
+    for text in (explanation.error, explanation.message):
+        if text is None:
+            continue
         exact, found = _plain(text), _plain(own.sub(" ", text) if own else text)
         for words, meaning in meanings.items():
             if exact == words or words in found:
@@ -220,50 +241,32 @@ def _meaning_of_words(said: dict[str, str], meanings: dict[str, str], order_id: 
 
 
 def _plain(text: str) -> str:
-    return text[:MAX_WORDS_CHARS].lower().replace("_", " ").strip()
+    return text[:MAX_TEXT_CHARS].lower().replace("_", " ").strip()
 
 
-Error = TypeVar("Error", bound=CancelError)
-
-
-def _error(code: str, answer: Answer, said: dict[str, str], error: type[Error]) -> Error:
-    upstream = {key: printable(said[key]) if key in said else None for key in ("error", "message")}
-    words = upstream["message"] or upstream["error"]
-    return error(
-        code,
-        f"{EXPLANATIONS[code]}: {words}" if words else EXPLANATIONS[code],
-        {"status": answer.status, **upstream},
-        answer.rate_limit.wait_s,
+def _error(kind: type[CancelError], code: str, answer: Exchange, explanation: Explanation) -> CancelError:
+    error, message = (
+        None if text is None else printable(text) for text in (explanation.error, explanation.message)
     )
+    text = message or error
+    return kind(
+        code,
+        f"{EXPLANATIONS[code]}: {text}" if text else EXPLANATIONS[code],
+        {"status": answer.status, "error": error, "message": message},
+        answer.rate_limit.retry_after_s,
+    )
+
+
+def _bad_response(answer: Exchange) -> CancelError:
+    return _error(CancelError, "clopos_bad_response", answer, Explanation(None, None, None))
 
 
 # --- The order ----------------------------------------------------------------------------------------------
 
 
-def read_order(data: dict[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]:
-    """Return the result's `data`: the documented fields; an optional one of another type becomes None.
-
-    If Clopos repeats a secret in a field, it is redacted.
-    """
-    order = {name: read(data.get(name)) for name, read in ORDER_FIELDS.items()}
-    texts = {
-        name: value for name, value in order.items() if isinstance(value, str) and len(value) >= PIECE_CHARS
-    }
-    order |= {name: redact(text, secrets) for name, text in texts.items() if name != "id"}
-    response = order["integration_response"]
-    if response and redact(written := json.dumps(response), secrets) != written:
-        order["integration_response"] = None
-    return order
-
-
-def read_id(value: object) -> Any:
-    """Return the id as it is: it is known to be that of the request."""
-    return value
-
-
-def read_status(value: object) -> Any:
-    """Return the status as it is: it is known to be `IGNORE`."""
-    return value
+def read_order(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a cancelled order as the result's `data`; an optional field of another type becomes None."""
+    return {"id": data["id"]} | {name: read(data.get(name)) for name, read in FIELDS.items()}
 
 
 def read_text(value: object) -> str | None:
@@ -271,6 +274,11 @@ def read_text(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     return value if not any("\ud800" <= char <= "\udfff" for char in value) else None
+
+
+def read_id(value: object) -> str | None:
+    """Return an id as text."""
+    return read_text(str(value)) if is_id(value) else None
 
 
 def read_integer(value: object) -> int | None:
@@ -298,16 +306,16 @@ def read_timestamp(value: object) -> str | None:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-ORDER_FIELDS: dict[str, Callable[[Any], Any]] = {
-    "id": read_id,
+# The fields of the result's `data` beside `id`.
+FIELDS: dict[str, Callable[[Any], Any]] = {
     "venue_id": read_integer,
     "type": read_text,
     "integration": read_text,
-    "integration_uuid": read_text,
-    "integration_id": read_text,
-    "customer_ref_id": read_text,
+    "integration_uuid": read_id,
+    "integration_id": read_id,
+    "customer_ref_id": read_id,
     "integration_status": read_text,
-    "status": read_status,
+    "status": read_text,
     "created_at": read_timestamp,
     "updated_at": read_timestamp,
     "integration_response": read_object,

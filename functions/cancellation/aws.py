@@ -4,7 +4,8 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -12,6 +13,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cancellation.deadline import Deadline
 from cancellation.telemetry import logger
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # AWS answers in tens of milliseconds. A call is abandoned after this time, which is enough for two attempts.
 CALL_S = 5
@@ -21,16 +28,11 @@ AWS_ERRORS = (ClientError, BotoCoreError, TimeoutError)
 
 # A new token is stored every 20 minutes and is valid for 60, so a cached one is still valid after five.
 CACHE_S = 300
-# While Secrets Manager fails, the cached value is used, and reading it is tried again this often.
+# A secret that cannot be read, or holds nothing usable, is read again this often: somebody may be mending it.
 RETRY_S = 10
 
 
-def client(service: str, config: Config = CONFIG) -> Any:
-    """Return a boto3 client of a service."""
-    return boto3.client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal
-
-
-def call(operation: Callable[..., Any], deadline: Deadline, **parameters: Any) -> Any:
+def call(deadline: Deadline, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call an operation of a client, for at most `CALL_S` seconds and not beyond the deadline.
 
     Raises
@@ -38,14 +40,14 @@ def call(operation: Callable[..., Any], deadline: Deadline, **parameters: Any) -
     ClientError, BotoCoreError, TimeoutError
         `AWS_ERRORS`.
     """
-    return deadline.at_most(CALL_S).run(operation, **parameters)
+    return deadline.at_most(CALL_S).run(operation, *args, **kwargs)
 
 
 class SecretUnreadable(Exception):
     """Secrets Manager refuses a secret or cannot be reached, and no cached value is recent enough."""
 
 
-class Secret:
+class Secret(Generic[T]):
     """One version of a secret, cached.
 
     Ages are measured on the wall clock: the monotonic one may stand still while Lambda freezes the process.
@@ -54,22 +56,35 @@ class Secret:
     ----------
     arn : str
         ARN of the secret.
+    parse : callable
+        Returns the value of the secret's text; None if the text is of no use.
     stage : str
         `AWSCURRENT` or `AWSPREVIOUS`.
     max_stale_s : float
         For how many seconds after it was read a value is used while Secrets Manager cannot be reached.
     """
 
-    def __init__(self, arn: str, stage: str = "AWSCURRENT", max_stale_s: float = math.inf) -> None:
-        self._parameters = {"SecretId": arn, "VersionStage": stage}
+    def __init__(
+        self,
+        arn: str,
+        parse: Callable[[str], T | None],
+        stage: str = "AWSCURRENT",
+        max_stale_s: float = math.inf,
+    ) -> None:
+        self._arn, self._stage = arn, stage
+        self._parse = parse
         self._max_stale_s = max_stale_s
-        self._client: Any = None
         self._reading = threading.Lock()  # so that the threads of a first batch read it only once
-        self._value: str | None = None
-        self._read_at = self._failed_at = -math.inf
+        self._value: T | None = None
+        self._read_at: float | None = None
+        self._failed_at: float | None = None
 
-    def get(self, deadline: Deadline, max_age_s: float = CACHE_S) -> str | None:
-        """Return the value, read at most `max_age_s` seconds ago; None if there is none.
+    @cached_property
+    def _client(self) -> "SecretsManagerClient":
+        return boto3.client("secretsmanager", config=CONFIG)
+
+    def get(self, deadline: Deadline, max_age_s: float = CACHE_S) -> T | None:
+        """Return the value, read at most `max_age_s` seconds ago; None if the secret holds none of use.
 
         Raises
         ------
@@ -77,24 +92,30 @@ class Secret:
             If it cannot be read and no cached value is recent enough.
         """
         with self._reading:
-            now = time.time()
-            if not 0 <= now - self._read_at < max_age_s and not 0 <= now - self._failed_at < RETRY_S:
+            if self._value is None:
+                max_age_s = min(max_age_s, RETRY_S)
+            if not _is_within(max_age_s, self._read_at) and not _is_within(RETRY_S, self._failed_at):
                 self._read(deadline)
-            if not 0 <= time.time() - self._read_at <= self._max_stale_s:
+            if not _is_within(self._max_stale_s, self._read_at):
                 raise SecretUnreadable
             return self._value
 
     def _read(self, deadline: Deadline) -> None:
         try:
-            self._client = self._client or client("secretsmanager")
-            answer = call(self._client.get_secret_value, deadline, **self._parameters)
+            answer = call(
+                deadline, self._client.get_secret_value, SecretId=self._arn, VersionStage=self._stage
+            )
+            text = answer.get("SecretString", "")  # none if it is binary
+        except self._client.exceptions.ResourceNotFoundException:  # it has no value yet, or no previous one
+            text = ""
         except AWS_ERRORS as exc:  # refused, not reachable, or too slow
-            if not isinstance(exc, self._client.exceptions.ResourceNotFoundException):
-                self._failed_at = time.time()
-                logger.warning(
-                    "secret not readable", error=type(exc).__name__, secret=self._parameters["SecretId"]
-                )
-                return
-            answer = {}  # it has no value yet, or no previous one
-        self._value = answer.get("SecretString")  # None if it is binary
-        self._read_at, self._failed_at = time.time(), -math.inf
+            self._failed_at = time.time()
+            logger.warning("secret not readable", error=type(exc).__name__, secret=self._arn)
+            return
+        self._value = self._parse(text.removeprefix("\ufeff").strip())
+        self._read_at, self._failed_at = time.time(), None
+
+
+def _is_within(seconds: float, moment: float | None) -> bool:
+    """Whether a moment was less than so many seconds ago; it is in the future if the clock was set back."""
+    return moment is not None and 0 <= time.time() - moment < seconds

@@ -1,38 +1,55 @@
-"""The client of the Clopos Open API v2: three calls, each with its retries.
+"""The client of the Clopos Open API v2: three calls.
 
 Source of every fact about Clopos: developer.clopos.com (update-order, authentication, errors, rate-limits).
 """
 
-import itertools
-import random
+import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cancellation.answers import (
     EXPLANATIONS,
     Refused,
+    TokenRefused,
     error_of,
+    is_success,
     read_cancellation,
     read_check,
     read_json,
 )
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError
+from cancellation.exchange import MIN_CALL_S, Connections, Exchange, tls_context
 from cancellation.messages import Order
-from cancellation.outage import Outage
 from cancellation.pacing import Pacer
-from cancellation.transport import MIN_CALL_S, Answer, Transport
+from cancellation.redaction import redact
 
-# After a 501 or 505, trying again is pointless.
-TRANSIENT_STATUSES = frozenset({429, *range(500, 600)} - {501, 505})
-# Retries: at once after the first failure, then after 1, 2, 4, 8 s plus jitter. A gateway that restarts is
-# soon back.
-BACKOFF_S = 0.5
-BACKOFF_JITTER_S = 0.25
 # `with` adds the order's receipt, if there is one.
 CHECK_QUERY = "?with[0]=receipt:id,service_notification_id,status"
 CREDENTIALS = ("client_id", "client_secret", "brand", "integrator_id")
+# A token lasts an hour. An expiry beyond a year must be in milliseconds, or a mistake.
+MAX_LIFETIME_S = 365 * 24 * 60 * 60
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt to cancel an order: the calls that it took, and the cancelled order or an error.
+
+    Attributes
+    ----------
+    exchanges : list of Exchange
+        All calls, also those that failed.
+    data : dict or None
+        The cancelled order in the contract's shape.
+    error : CancelError or None
+        Why it was not cancelled; `TokenRefused` if a newer token may help.
+    """
+
+    exchanges: list[Exchange] = field(default_factory=list)
+    data: dict[str, Any] | None = None
+    error: CancelError | None = None
 
 
 class Clopos:
@@ -42,82 +59,44 @@ class Clopos:
     ----------
     base_url : str
         Such as `https://integrations.clopos.com/open-api/v2`.
-    max_attempts : int
-        Attempts for each call, if the deadline leaves time for them.
-    retry_answers : bool
-        Whether to retry after error answers (429, 5xx) and timeouts, or only after broken connections.
     pacer : Pacer, optional
-        Delays attempts so that they stay within the quota, and learns from each answer.
-    outage : Outage, optional
-        While it is on, calls are not retried.
+        Delays calls so that they stay within the quota, and learns from each answer.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        max_attempts: int,
-        retry_answers: bool = True,
-        pacer: Pacer | None = None,
-        outage: Outage | None = None,
-    ) -> None:
+    def __init__(self, base_url: str, pacer: Pacer | None = None) -> None:
         self._base_url = base_url.rstrip("/")
-        self._max_attempts = max_attempts
-        self._retry_answers = retry_answers
         self._pacer = pacer
-        self._outage = outage
-        self._transport = Transport()
+        self._connections = Connections(tls_context())
 
-    def cancel(self, order: Order, token: str, deadline: Deadline, attempts: list[Answer]) -> dict[str, Any]:
+    def cancel(self, order: Order, token: str, deadline: Deadline) -> Attempt:
         """Set an order's status to `IGNORE` (`PUT /orders/{id}`), and check the order if Clopos refuses.
 
         A refusal alone does not show whether the order is cancelled: an earlier PUT may have succeeded and
-        its answer may have been lost.
-
-        Parameters
-        ----------
-        order : Order
-            The order.
-        token : str
-            The JWT.
-        deadline : Deadline
-            No attempt is begun or waited for beyond it.
-        attempts : list of Answer
-            Each attempt is appended, whether it succeeds or fails.
-
-        Returns
-        -------
-        dict
-            The order in the contract's shape.
-
-        Raises
-        ------
-        TokenRefused
-            If a newer token may help.
-        CancelError
-            If it fails for another reason.
+        its answer may have been lost. Texts of Clopos are handed on without the token.
         """
+        exchanges: list[Exchange] = []
         headers = {"x-token": token}
         if order.venue_id is not None:
             headers["x-venue"] = str(order.venue_id)
         path = f"/orders/{order.order_id}"
         try:
             try:
-                answer = self._call("PUT", path, headers, {"status": "IGNORE"}, deadline, attempts)
-                return read_cancellation(answer, order, token)
+                answer = self._call("PUT", path, headers, {"status": "IGNORE"}, deadline, exchanges)
+                data = read_cancellation(answer, order)
             except Refused as refusal:
-                answer = self._call("GET", path + CHECK_QUERY, headers, None, deadline, attempts)
-                return read_check(answer, order, token, refusal)
+                answer = self._call("GET", path + CHECK_QUERY, headers, None, deadline, exchanges)
+                data = read_check(answer, order, refusal)
         except CancelError as exc:
-            if exc.code == "clopos_bad_response":
-                self._transport.disconnect()  # it may have been the answer to an earlier request
-            raise
+            self._connections.disconnect()
+            return Attempt(exchanges, error=_without_secrets(exc, token))
+        return Attempt(exchanges, data={**redact(data, (token,)), "id": data["id"]})
 
     def accepts(self, token: str, deadline: Deadline) -> bool:
         """Return whether Clopos accepts a token (`GET /orders/{id}` of an order that does not exist)."""
-        return self._call("GET", "/orders/0", {"x-token": token}, None, deadline, []).status != 401
+        answer = self._call("GET", "/orders/0", {"x-token": token}, None, deadline, [])
+        return answer.status != 401 and not isinstance(error_of(answer, read_json(answer)), TokenRefused)
 
-    def authenticate(self, credentials: Mapping[str, str], deadline: Deadline) -> tuple[str, float]:
+    def authenticate(self, credentials: Mapping[str, str], deadline: Deadline) -> tuple[str, int | None]:
         """Get a token (`POST /auth`).
 
         Parameters
@@ -125,14 +104,14 @@ class Clopos:
         credentials : mapping
             `client_id`, `client_secret`, `brand` and `integrator_id`; nothing else of it is sent.
         deadline : Deadline
-            No attempt is begun or waited for beyond it.
+            For the call.
 
         Returns
         -------
         token : str
             The JWT.
-        expires_at : float
-            Unix seconds.
+        expires_at : int or None
+            Unix seconds; None if Clopos names no time within a year.
 
         Raises
         ------
@@ -142,18 +121,16 @@ class Clopos:
         body = {name: credentials[name] for name in CREDENTIALS}
         answer = self._call("POST", "/auth", {}, body, deadline, [])
         content = read_json(answer)
-        token, expires_at = content.get("token"), content.get("expires_at")
-        if 200 <= (answer.status or 0) < 300 and content.get("success") is True:
-            if isinstance(token, str) and token and isinstance(expires_at, int | float):
-                return token, expires_at
-            raise CancelError("clopos_bad_response", "Clopos sent no token, or none that expires")
-        error = error_of(answer, content, tuple(body.values()), None)
-        if error.kind.message_at_fault:  # no order is involved, so it rejects the credentials
-            error = CancelError("clopos_access_denied", "", error.upstream, error.retry_after_s)
+        token = content.get("token")
+        if is_success(answer, content) and isinstance(token, str) and token:
+            return token, _read_expiry(content)
+        error = error_of(answer, content)
+        if content and (error.kind.is_final or isinstance(error, Refused)):
+            error = replace(error, code="clopos_access_denied")  # no order is involved
         if error.code == "clopos_access_denied":
-            words = (error.upstream or {}).get("message") or (error.upstream or {}).get("error")
-            error.message = "Clopos rejects the credentials" + (f": {words}" if words else "")
-        raise error
+            text = (error.upstream or {}).get("message") or (error.upstream or {}).get("error")
+            error = replace(error, message="Clopos rejects the credentials" + (f": {text}" if text else ""))
+        raise _without_secrets(error, *body.values())
 
     def _call(
         self,
@@ -162,43 +139,48 @@ class Clopos:
         headers: dict[str, str],
         body: object,
         deadline: Deadline,
-        attempts: list[Answer],
-    ) -> Answer:
-        """Make one call, and retry it after transient failures while attempts and time are left.
+        exchanges: list[Exchange],
+    ) -> Exchange:
+        """Make one call, and add it to `exchanges`. If Clopos has closed a kept connection, make it again.
 
         Raises
         ------
         CancelError
             If no complete answer came.
         """
-        for attempt in itertools.count(1):
+        while True:
+            if self._pacer:
+                self._pacer.wait(deadline)
             if deadline.left() < MIN_CALL_S:
                 raise CancelError("clopos_timeout", "no time was left to call Clopos")
+            exchange = self._connections.exchange(method, self._base_url + path, headers, body, deadline)
+            exchanges.append(exchange)
             if self._pacer:
-                self._pacer.take_turn(deadline)
-            answer = self._transport.send(method, self._base_url + path, headers, body, deadline)
-            attempts.append(answer)
-            if self._pacer:
-                self._pacer.observe(answer)
-            if attempt >= self._max_attempts or not self._is_transient(answer):
-                break
-            wait_s = answer.rate_limit.wait_s or _backoff_s(attempt)
-            if wait_s + MIN_CALL_S > deadline.left():
-                break
-            time.sleep(wait_s)
-        if answer.failure:
-            raise CancelError(answer.failure, EXPLANATIONS[answer.failure])
-        return answer
-
-    def _is_transient(self, answer: Answer) -> bool:
-        """Whether another attempt may succeed."""
-        if self._outage and self._outage.is_on:
-            return False
-        if answer.failure:
-            return self._retry_answers or answer.failure == "clopos_unavailable"
-        return self._retry_answers and answer.status in TRANSIENT_STATUSES
+                self._pacer.observe(exchange)
+            if not exchange.failure:
+                return exchange
+            if not (exchange.was_kept and exchange.failure == "clopos_unavailable"):
+                raise CancelError(exchange.failure, EXPLANATIONS[exchange.failure])
 
 
-def _backoff_s(attempt: int) -> float:
-    """Return the seconds to wait after the attempt with this number, counted from 1."""
-    return 0 if attempt == 1 else BACKOFF_S * 2 ** (attempt - 1) + random.uniform(0, BACKOFF_JITTER_S)
+def _without_secrets(error: CancelError, *secrets: str) -> CancelError:
+    return replace(
+        error,
+        message=redact(error.message, secrets),
+        upstream=redact(error.upstream, secrets),
+        order=redact(error.order, secrets),
+    )
+
+
+def _read_expiry(content: Mapping[str, Any]) -> int | None:
+    """Return when a token expires, from `expires_at` (Unix seconds, also as digits) or `expires_in`."""
+    now = int(time.time())
+    at, lifetime_s = (_read_number(content.get(name)) for name in ("expires_at", "expires_in"))
+    candidates = [at, None if lifetime_s is None else now + lifetime_s]
+    return next((at for at in candidates if at is not None and now < at <= now + MAX_LIFETIME_S), None)
+
+
+def _read_number(value: object) -> int | None:
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,15}", value):
+        return int(value)
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -5,16 +5,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class LambdaClock(Protocol):
-    """The part of Lambda's context object that is used here."""
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Return the milliseconds until Lambda ends the invocation."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class Deadline:
         return cls(time.monotonic() + seconds)
 
     @classmethod
-    def of(cls, context: LambdaClock, *, margin_s: float) -> "Deadline":
+    def of(cls, context: LambdaContext, *, margin_s: float) -> "Deadline":
         """Return the deadline that leaves `margin_s` seconds before Lambda ends the invocation."""
         return cls.after(context.get_remaining_time_in_millis() / 1000 - margin_s)
 
@@ -47,7 +43,7 @@ class Deadline:
         """Return the seconds left, 0 if it has passed."""
         return max(0.0, self.at - time.monotonic())
 
-    def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function that may block, such as a DNS lookup, and stop waiting at the deadline.
 
         It runs in its own thread, which is abandoned if the deadline passes.

@@ -1,10 +1,7 @@
 """The errors of a cancellation: their codes, whose fault they are, and how they are answered."""
 
 from dataclasses import dataclass
-from traceback import format_tb
 from typing import Any, NamedTuple
-
-from cancellation.telemetry import logger
 
 # Enough for a person to read; API Gateway and SQS attributes allow far more.
 MESSAGE_LIMIT_CHARS = 500
@@ -19,32 +16,32 @@ class ErrorKind(NamedTuple):
         HTTP status of the answer.
     retryable : bool
         Whether the same API call may succeed later, with nothing changed.
-    message_at_fault : bool
-        Whether the request itself is wrong, so that the queue must not try it again.
+    is_final : bool
+        Whether trying again is pointless, so that a message goes to the dead-letter queue.
     retry_after_s : int
         Seconds that a caller is asked to wait if Clopos named no time of its own.
     """
 
     status: int
     retryable: bool
-    message_at_fault: bool
+    is_final: bool
     retry_after_s: int = 0
 
 
 # The error table of the API. All triggers use it; there are no rules about error codes anywhere else.
 ERROR_KINDS = {
-    "invalid_request": ErrorKind(400, retryable=False, message_at_fault=True),
-    "unauthenticated": ErrorKind(401, retryable=False, message_at_fault=True),
-    "order_not_found": ErrorKind(404, retryable=False, message_at_fault=True),
-    "order_not_cancellable": ErrorKind(409, retryable=False, message_at_fault=True),
-    "rate_limited": ErrorKind(429, retryable=True, message_at_fault=False, retry_after_s=60),
-    "clopos_access_denied": ErrorKind(502, retryable=False, message_at_fault=False),
-    "clopos_bad_response": ErrorKind(502, retryable=True, message_at_fault=False, retry_after_s=30),
-    "clopos_unavailable": ErrorKind(503, retryable=True, message_at_fault=False, retry_after_s=10),
-    "token_unavailable": ErrorKind(503, retryable=True, message_at_fault=False, retry_after_s=30),
-    "service_unavailable": ErrorKind(503, retryable=True, message_at_fault=False, retry_after_s=10),
-    "clopos_timeout": ErrorKind(504, retryable=True, message_at_fault=False, retry_after_s=10),
-    "internal_error": ErrorKind(500, retryable=True, message_at_fault=False, retry_after_s=30),
+    "invalid_request": ErrorKind(400, retryable=False, is_final=True),
+    "unauthenticated": ErrorKind(401, retryable=False, is_final=True),
+    "order_not_found": ErrorKind(404, retryable=False, is_final=True),
+    "order_not_cancellable": ErrorKind(409, retryable=False, is_final=True),
+    "rate_limited": ErrorKind(429, retryable=True, is_final=False, retry_after_s=60),
+    "clopos_access_denied": ErrorKind(502, retryable=False, is_final=False),
+    "clopos_bad_response": ErrorKind(502, retryable=True, is_final=False, retry_after_s=30),
+    "clopos_unavailable": ErrorKind(503, retryable=True, is_final=False, retry_after_s=10),
+    "token_unavailable": ErrorKind(503, retryable=True, is_final=False, retry_after_s=30),
+    "service_unavailable": ErrorKind(503, retryable=True, is_final=False, retry_after_s=10),
+    "clopos_timeout": ErrorKind(504, retryable=True, is_final=False, retry_after_s=10),
+    "internal_error": ErrorKind(500, retryable=True, is_final=False, retry_after_s=30),
 }
 # The errors of an outage: Clopos itself fails. All others concern the order or our access to Clopos.
 OUTAGE_ERRORS = frozenset({"clopos_unavailable", "clopos_timeout"})
@@ -93,27 +90,6 @@ class CancelError(Exception):
             "upstream": self.upstream,
         }
         return envelope | {"order": self.order} if self.code == "order_not_cancellable" else envelope
-
-
-class NotACancellation(CancelError):
-    """A webhook payload of another type; `ignored_type` is its type."""
-
-    def __init__(self, ignored_type: str) -> None:
-        text = f"type: {ignored_type!r} does not mean a cancellation (parameter CancellationTypes)"
-        super().__init__("invalid_request", text)
-        self.ignored_type = ignored_type
-
-
-def internal_error(exc: Exception) -> CancelError:
-    """Log a bug in this service, and return the error for the caller.
-
-    The log entry has the stack, but not the text of the exception: it may quote a header, and so a token or a
-    signature.
-    """
-    logger.error("unexpected error", error=type(exc).__name__, stack=format_tb(exc.__traceback__))
-    return CancelError(
-        "internal_error", "An unexpected error; for details, see the log entry with this request_id"
-    )
 
 
 def printable(text: str) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 
 import fastjsonschema
 
-from cancellation.errors import CancelError, NotACancellation, printable
+from cancellation.errors import CancelError, printable
+
+SOURCE = "clopos-cancel"  # of our own events on EventBridge
 
 # A schema's `description` is the error message for the caller if that part of the input is invalid.
 ORDER_ID = {
@@ -44,8 +46,10 @@ NOT_JSON = f"not JSON: {CANCEL_MESSAGE['description']}"
 # The key under which a wrapper has the message: an SNS notification (as JSON text), an EventBridge event, and
 # a Standard Webhooks payload. Powertools' own envelopes need pydantic, which adds 140 ms to a cold start.
 WRAPPER_KEYS = ("Message", "detail", "data")
-# EventBridge through SNS makes two; real messages do not have more than four.
-MAX_WRAPPERS = 4
+# EventBridge through SNS makes two wrappers, and JSON inside a text counts as one more. Real messages have no
+# more than four.
+MAX_LAYERS = 8
+MAX_CORRELATION_ID_CHARS = 128
 
 _check_message = fastjsonschema.compile(CANCEL_MESSAGE)
 
@@ -60,10 +64,22 @@ class Order:
         Clopos's id of the order, matching `[A-Za-z0-9_-]{1,64}`.
     venue_id : int, optional
         Venue to use in place of the one that the token was issued for.
+    correlation_id : str, optional
+        The sender's own id for this cancellation.
     """
 
     order_id: str
     venue_id: int | None = None
+    correlation_id: str | None = None
+
+
+class NotACancellation(CancelError):
+    """A payload of another type; `ignored_type` is its type."""
+
+    def __init__(self, ignored_type: str) -> None:
+        text = f"type: {ignored_type!r} does not mean a cancellation (parameter CancellationTypes)"
+        super().__init__("invalid_request", text)
+        self.ignored_type = ignored_type
 
 
 def read_types(names: str) -> frozenset[str]:
@@ -74,27 +90,31 @@ def read_types(names: str) -> frozenset[str]:
 def parse_message(body: str, cancellation_types: Collection[str]) -> Order:
     """Read a queue message, wrapped or not.
 
+    Of a Standard Webhooks payload (`type` beside `data`), the `type` must mean a cancellation.
+
     Parameters
     ----------
     body : str
         The body of the message.
     cancellation_types : collection of str
-        The values of `type` in a Standard Webhooks payload that mean a cancellation.
+        The values of `type` that mean a cancellation.
 
     Raises
     ------
     NotACancellation
-        If it is a webhook payload of another type.
+        If it is a payload of another type.
     CancelError
         `invalid_request`, with what the sender has to change.
     """
-    return _read_order(load_json(body, NOT_JSON), cancellation_types)
+    way = _way_to_order(load_json(body, NOT_JSON))
+    types = [layer["type"] for layer in way if "type" in layer and isinstance(layer.get("data"), dict | str)]
+    return _read_order(way, types, cancellation_types)
 
 
 def parse_webhook(body: str, cancellation_types: Collection[str]) -> Order:
     """Read the body of a webhook.
 
-    Its `type` is checked wherever the order is, since senders may send all their events here, in any shape.
+    The outermost `type` on the way to the order decides, since senders may send all their events here.
 
     Raises
     ------
@@ -103,57 +123,68 @@ def parse_webhook(body: str, cancellation_types: Collection[str]) -> Order:
     CancelError
         `invalid_request`, with what the sender has to change.
     """
-    payload = load_json(body, NOT_JSON)
-    if isinstance(payload, dict) and "type" in payload:
-        _check_type(payload["type"], cancellation_types)
-    return _read_order(payload, cancellation_types)
+    way = _way_to_order(load_json(body, NOT_JSON))
+    return _read_order(way, [layer["type"] for layer in way if "type" in layer], cancellation_types)
 
 
-def _read_order(message: Any, cancellation_types: Collection[str]) -> Order:
-    message = _find_order(message, cancellation_types, MAX_WRAPPERS) or message
-    if isinstance(message, dict) and "order_id" not in message:
+def _way_to_order(message: Any, depth: int = MAX_LAYERS) -> list[dict[str, Any]]:
+    """Return the objects from the outermost one to the one that has an `order_id`, or as deep as it goes."""
+    if isinstance(message, str) and depth:  # an SNS notification, or JSON that was encoded twice
+        try:
+            return _way_to_order(load_json(message, NOT_JSON), depth - 1)
+        except CancelError as exc:  # any other text; but a key that occurs twice is an error everywhere
+            if exc.message != NOT_JSON:
+                raise
+    if not isinstance(message, dict):
+        return []
+    if "order_id" in message or not depth:
+        return [message]
+    ways = [_way_to_order(message[key], depth - 1) for key in WRAPPER_KEYS if key in message]
+    return [message, *max(ways, key=lambda way: bool(way and "order_id" in way[-1]), default=[])]
+
+
+def _read_order(way: list[dict[str, Any]], types: list[Any], cancellation_types: Collection[str]) -> Order:
+    if any(layer.get("source") == SOURCE or {"outcome", "result"} <= layer.keys() for layer in way):
+        raise CancelError("invalid_request", "an outcome event of this project is not a cancellation request")
+    if types and not (isinstance(types[0], str) and types[0] in cancellation_types):
+        raise NotACancellation(printable(str(types[0])))
+    message: Any = way[-1] if way else None  # something else than an object
+    if way and "order_id" not in message:
         raise CancelError("invalid_request", f"order_id is missing: {CANCEL_MESSAGE['description']}")
     validate(_check_message, message)
-    return Order(str(message["order_id"]), message.get("venue_id"))
+    return Order(
+        str(message["order_id"]), message.get("venue_id"), read_correlation_id(message.get("correlation_id"))
+    )
 
 
-def _find_order(message: Any, cancellation_types: Collection[str], depth: int) -> dict[str, Any] | None:
-    """Return the object that has an `order_id`, from inside at most `depth` wrappers."""
-    if isinstance(message, str):
-        try:
-            message = load_json(message, NOT_JSON)
-        except CancelError:  # any other text
-            return None
-    if not isinstance(message, dict):
-        return None
-    if "type" in message and isinstance(message.get("data"), dict | str):
-        _check_type(message["type"], cancellation_types)
-    if "order_id" in message:
-        return message
-    wrapped = (message[key] for key in WRAPPER_KEYS if key in message and depth)
-    found = (_find_order(inner, cancellation_types, depth - 1) for inner in wrapped)
-    return next((order for order in found if order), None)
-
-
-def _check_type(type_: Any, cancellation_types: Collection[str]) -> None:
-    if not isinstance(type_, str) or type_ not in cancellation_types:
-        raise NotACancellation(printable(str(type_)))
+def read_correlation_id(value: object) -> str | None:
+    """Return a correlation id: 1 to 128 printable characters; None for anything else."""
+    if isinstance(value, str) and 0 < len(value) <= MAX_CORRELATION_ID_CHARS and value.isprintable():
+        return value
+    return None
 
 
 def load_json(text: str, otherwise: str) -> Any:
-    """Parse a JSON text.
+    """Parse a JSON text; a byte order mark at its start is ignored.
 
     Raises
     ------
     CancelError
-        `invalid_request` with the message `otherwise`.
+        `invalid_request` with the message `otherwise`, or about a key that occurs twice.
     """
     try:
         # Decimal, because JSON Schema would take the float 108.0 for an integer.
-        return json.loads(text, parse_float=Decimal)
+        return json.loads(text.removeprefix("\ufeff"), parse_float=Decimal, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         # Not JSON, a number with more digits than Python converts, or nested too deeply.
         raise CancelError("invalid_request", otherwise) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):  # which of the two is meant?
+        raise CancelError("invalid_request", "a key occurs twice in the JSON")
+    return content
 
 
 def validate(check: Any, value: object) -> None:

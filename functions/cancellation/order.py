@@ -1,22 +1,27 @@
 """Cancel one order, for any trigger."""
 
+import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cancellation.answers import TokenRefused
 from cancellation.clopos import Clopos
 from cancellation.deadline import Deadline
-from cancellation.errors import CancelError, internal_error
+from cancellation.errors import OUTAGE_ERRORS, CancelError
+from cancellation.exchange import MIN_CALL_S, Exchange
 from cancellation.messages import Order
-from cancellation.outage import Outage
+from cancellation.telemetry import internal_error
 from cancellation.tokens import Tokens
-from cancellation.transport import Answer
+
+# Errors that may be gone within the time that a caller waits.
+TRANSIENT_ERRORS = OUTAGE_ERRORS | {"rate_limited"}
+# Seconds between attempts: a gateway that restarts is soon back. Together more than there is time for.
+BACKOFFS_S = (0, 1, 2, 4, 8, 8)
+JITTER_S = 0.25
 
 
-@dataclass
+@dataclass(frozen=True)
 class Outcome:
     """The result of one cancellation.
 
@@ -30,7 +35,7 @@ class Outcome:
         The cancelled order in the contract's shape; None if it was not cancelled.
     error : CancelError or None
         Why it was not cancelled; None if it was.
-    attempts : list of Answer
+    exchanges : list of Exchange
         The calls to Clopos.
     token_seconds_left : float or None
         Seconds until the token expires; None if that is not known.
@@ -42,15 +47,17 @@ class Outcome:
     order: Order | None = None
     data: dict[str, Any] | None = None
     error: CancelError | None = None
-    attempts: list[Answer] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
     token_seconds_left: float | None = None
     started_at: float = field(default_factory=time.time)
     duration_s: float = 0
 
     @property
-    def is_settled(self) -> bool:
-        """Whether nothing is left to do: the order is cancelled, or the request is at fault."""
-        return self.error is None or self.error.kind.message_at_fault
+    def verdict(self) -> str | None:
+        """`cancelled`, `rejected` if trying again is pointless, or None if nobody knows yet."""
+        if self.error is None:
+            return "cancelled"
+        return "rejected" if self.error.kind.is_final else None
 
     @property
     def result(self) -> dict[str, Any]:
@@ -59,28 +66,34 @@ class Outcome:
             return self.error.envelope(self.request_id)
         return {"success": True, "data": self.data, "request_id": self.request_id}
 
-    def name(self, unsettled: str) -> str:
-        """Return its name: `cancelled`, `rejected` if the request is at fault, else `unsettled`."""
-        if self.error is None:
-            return "cancelled"
-        return "rejected" if self.is_settled else unsettled
+    def after(self, earlier: "Outcome") -> "Outcome":
+        """Return this outcome, with the calls of an earlier attempt at the same order."""
+        if not earlier.exchanges:
+            return self
+        ended_at = self.started_at + self.duration_s
+        return replace(
+            self,
+            exchanges=[*earlier.exchanges, *self.exchanges],
+            started_at=earlier.started_at,
+            duration_s=ended_at - earlier.started_at,
+        )
 
 
 def cancel_order(
-    read: Callable[[], Order],
+    order: Order,
     *,
     clopos: Clopos,
     tokens: Tokens,
     deadline: Deadline,
     request_id: str,
-    outage: Outage | None = None,
+    retry: bool = True,
 ) -> Outcome:
     """Cancel one order. Never raises: an error is part of the outcome.
 
     Parameters
     ----------
-    read : callable
-        Returns the order, or raises `CancelError` if the request is wrong.
+    order : Order
+        The order.
     clopos : Clopos
         The client.
     tokens : Tokens
@@ -89,37 +102,39 @@ def cancel_order(
         No call is started or waited for after it.
     request_id : str
         Lambda's id of this invocation.
-    outage : Outage, optional
-        Delays the calls while Clopos is down.
+    retry : bool
+        Whether to try again after a transient error, while there is time.
     """
-    outcome, started = Outcome(request_id), time.monotonic()
+    outcome, started = Outcome(request_id, order), time.monotonic()
+    for backoff_s in (*BACKOFFS_S, None):
+        outcome = _attempt(outcome, order, clopos, tokens, deadline)
+        error = outcome.error
+        if not retry or error is None or error.code not in TRANSIENT_ERRORS or backoff_s is None:
+            break
+        wait_s = error.retry_after_s or backoff_s + random.uniform(0, JITTER_S if backoff_s else 0)
+        if wait_s + MIN_CALL_S > deadline.left():
+            break
+        time.sleep(wait_s)
+    return replace(outcome, duration_s=time.monotonic() - started)
+
+
+def _attempt(outcome: Outcome, order: Order, clopos: Clopos, tokens: Tokens, deadline: Deadline) -> Outcome:
+    """Try once to cancel an order, and again with a newer token if Clopos refuses the token."""
+    exchanges, refused = list(outcome.exchanges), None
     try:
-        outcome.order = read()
-        cancel = partial(_cancel, outcome.order, outcome, clopos, tokens, deadline)
-        outcome.data = outage.call(cancel, outcome.attempts, deadline) if outage else cancel()
-    except CancelError as exc:
-        outcome.error = exc
+        token = tokens.get(deadline)
+        outcome = replace(outcome, token_seconds_left=token.seconds_left())
+        is_last = False
+        while True:
+            attempt = clopos.cancel(order, token.value, deadline)
+            exchanges += attempt.exchanges
+            if is_last or not isinstance(attempt.error, TokenRefused):
+                break
+            refused = attempt.error
+            token, is_last = tokens.renew(token, deadline)
+        data, error = attempt.data, attempt.error
+    except CancelError as exc:  # there is no token that could be used
+        data, error = None, replace(exc, upstream=exc.upstream or (refused.upstream if refused else None))
     except Exception as exc:  # noqa: BLE001 - a bug must neither lose a message nor leave a call unanswered
-        outcome.error = internal_error(exc)
-    outcome.duration_s = time.monotonic() - started
-    return outcome
-
-
-def _cancel(
-    order: Order, outcome: Outcome, clopos: Clopos, tokens: Tokens, deadline: Deadline
-) -> dict[str, Any]:
-    token, is_final = tokens.get(deadline), False
-    outcome.token_seconds_left = token.seconds_left()
-    while True:
-        try:
-            data = clopos.cancel(order, token.value, deadline, outcome.attempts)
-            tokens.note_accepted(token)
-            return data
-        except TokenRefused as refused:
-            if is_final:
-                raise
-            try:
-                token, is_final = tokens.renew(token, deadline)
-            except CancelError as exc:
-                exc.upstream = exc.upstream or refused.upstream
-                raise
+        data, error = None, internal_error(exc)
+    return replace(outcome, data=data, error=error, exchanges=exchanges)

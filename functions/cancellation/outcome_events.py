@@ -1,15 +1,24 @@
 """Publish the outcomes of orders as EventBridge events."""
 
 import json
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from cancellation.aws import AWS_ERRORS, call, client
+import boto3
+
+from cancellation.aws import AWS_ERRORS, CONFIG, call
 from cancellation.deadline import Deadline
+from cancellation.messages import SOURCE
 from cancellation.order import Outcome
 from cancellation.telemetry import logger, metrics
 
-SOURCE = "clopos-cancel"
-MAX_REQUEST_BYTES = 256 * 1024  # EventBridge API reference, PutEvents: all entries together
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+
+# All entries of a call together. AWS takes 1 MB since 2026-01-29 and took 256 KB before (EventBridge quotas).
+MAX_REQUEST_BYTES = 256 * 1024
+ENTRY_BYTES = 512  # of an entry beside its detail: source, type and name of the bus
+MAX_TEXT_CHARS = 200  # of each text by Clopos, in a detail that would be too long
 
 
 class OutcomeEvents:
@@ -24,10 +33,12 @@ class OutcomeEvents:
     """
 
     def __init__(self, bus_name: str, stack: str) -> None:
-        self._enabled = bool(bus_name)
         self._bus_name = bus_name
         self._stack = stack
-        self._events: Any = None
+
+    @cached_property
+    def _client(self) -> "EventBridgeClient":
+        return boto3.client("events", config=CONFIG)
 
     def publish(self, details: list[dict[str, Any]], deadline: Deadline) -> list[bool]:
         """Publish outcomes with one call, and return for each whether EventBridge accepted it.
@@ -39,13 +50,12 @@ class OutcomeEvents:
         deadline : Deadline
             For the call.
         """
-        if not self._enabled or not details:
+        if not self._bus_name or not details:
             return [True] * len(details)
         accepted = [False] * len(details)
         problem: Any = None
         try:
-            self._events = self._events or client("events")
-            answer = call(self._events.put_events, deadline, Entries=self._entries(details))
+            answer = call(deadline, self._client.put_events, Entries=self._entries(details))
             results = answer.get("Entries", [])
             problem = [result["ErrorCode"] for result in results if "ErrorCode" in result]
             accepted = ["EventId" in result for result in results] or accepted
@@ -56,8 +66,8 @@ class OutcomeEvents:
             logger.error("outcomes not published", error=problem, count=accepted.count(False))
         return accepted
 
-    def _entries(self, details: list[dict[str, Any]]) -> list[dict[str, str]]:
-        limit = MAX_REQUEST_BYTES // len(details) - 512  # for the other fields of the entry
+    def _entries(self, details: list[dict[str, Any]]) -> list[Any]:
+        limit = MAX_REQUEST_BYTES // len(details) - ENTRY_BYTES
         return [
             {
                 "EventBusName": self._bus_name,
@@ -72,22 +82,23 @@ class OutcomeEvents:
 
 
 def _fitting(detail: dict[str, Any], limit_bytes: int) -> str:
-    """Return a detail as JSON; if it is too long, without the free-form parts that Clopos sent."""
-    text = json.dumps(detail)
-    result = detail["result"]
-    if len(text) > limit_bytes and result.get("upstream"):
-        result = {**result, "upstream": {**result["upstream"], "message": None}}
-        text = json.dumps({**detail, "result": result})
-    if len(text) > limit_bytes and result.get("data"):
-        result = {**result, "data": {**result["data"], "integration_response": None}}
-        text = json.dumps({**detail, "result": result})
+    """Return a detail as JSON; if it is too long, with only the beginning of each text that Clopos sent."""
+    text = json.dumps(detail, ensure_ascii=False)
+    data = detail["result"].get("data")
+    if len(text.encode()) > limit_bytes and data:
+        short = {
+            name: value[:MAX_TEXT_CHARS] if isinstance(value, str) else value for name, value in data.items()
+        }
+        short["integration_response"] = None
+        text = json.dumps({**detail, "result": {**detail["result"], "data": short}}, ensure_ascii=False)
     return text
 
 
 def outcome_detail(
     outcome: Outcome,
-    name: str,
+    fate: str,
     source: str,
+    *,
     message_id: str | None = None,
     webhook_id: str | None = None,
     correlation_id: str | None = None,
@@ -98,7 +109,7 @@ def outcome_detail(
         "order_id": order and order.order_id,
         "venue_id": order and order.venue_id,
         "source": source,
-        "outcome": name,
+        "outcome": fate,
         "result": outcome.result,
         "message_id": message_id,
         "webhook_id": webhook_id,

@@ -23,35 +23,26 @@ class RateLimit(NamedTuple):
         Calls per window, and calls left in the current one.
     reset_s : float or None
         Seconds until the window resets.
-    wait_s : float or None
+    retry_after_s : float or None
         Seconds that Clopos asks to wait before the next call.
     """
 
     limit: float | None = None
     remaining: float | None = None
     reset_s: float | None = None
-    wait_s: float | None = None
+    retry_after_s: float | None = None
 
 
 def read_rate_limit(status: int | None, headers: Mapping[str, str]) -> RateLimit:
-    """Read the headers of an answer.
-
-    Parameters
-    ----------
-    status : int or None
-        HTTP status. Every answer has `RateLimit-Reset`, but only with a 429 does it ask to wait.
-    headers : mapping
-        The headers; the mapping ignores case.
-    """
+    """Read the headers of an answer; only with a 429 does `RateLimit-Reset` ask to wait."""
     reset_s = _number(headers.get("RateLimit-Reset"))
-    waits = [_number(headers.get("Retry-After")) or _seconds_until(headers.get("Retry-After"))]
-    if status == 429:
-        waits.append(reset_s)
+    retry_after = headers.get("Retry-After")
+    waits = [_number(retry_after), _seconds_until(retry_after), reset_s if status == 429 else None]
     return RateLimit(
         limit=_number(headers.get("RateLimit-Limit")),
         remaining=_number(headers.get("RateLimit-Remaining")),
         reset_s=reset_s,
-        wait_s=max((wait for wait in waits if wait is not None), default=None),
+        retry_after_s=max((wait for wait in waits if wait is not None), default=None),
     )
 
 
@@ -70,4 +61,4 @@ def _seconds_until(date: str | None) -> float | None:
         wait_s = parsedate_to_datetime(date or "").timestamp() - time.time()
     except (ValueError, TypeError, OverflowError, IndexError):  # not a date, or one out of range
         return None
-    return min(max(wait_s, 0.0), MAX_WAIT_S) if wait_s <= MAX_WAIT_S else None
+    return max(wait_s, 0.0) if wait_s <= MAX_WAIT_S else None

@@ -1,22 +1,36 @@
 """Hide secrets in texts that Clopos wrote."""
 
+import json
 import re
-from base64 import b64encode, urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
+from typing import Any
 
 PIECE_CHARS = 8  # shorter pieces also occur in ordinary words
 
 
-def redact(text: str, secrets: tuple[str, ...]) -> str:
-    """Return a text that Clopos wrote with every part of the secrets masked.
+def redact(value: Any, secrets: tuple[str, ...]) -> Any:
+    """Return a JSON value with every part of the secrets masked in its texts.
 
     Any eight characters in a row that also occur in a secret are masked, in any case or encoding: Clopos may
-    repeat a token truncated, in capitals, or inside a sentence.
+    repeat a token truncated, in capitals, or inside a sentence. The token that a JWT holds in its payload is
+    as secret as the JWT (developer.clopos.com, authentication).
     """
-    pieces = _pieces(secrets)
+    if isinstance(value, str):
+        return _redact_text(value, _pieces(secrets))
+    if isinstance(value, list):
+        return [redact(item, secrets) for item in value]
+    if isinstance(value, dict):
+        return {redact(key, secrets): redact(item, secrets) for key, item in value.items()}
+    return value
+
+
+def _redact_text(text: str, pieces: frozenset[str]) -> str:
+    if len(text) < PIECE_CHARS:
+        return text
     if "%" not in text and not any(piece in pieces for piece in _cut(_fold(text))):
         return text  # nearly always the case, so it has to be fast
     hidden = [False] * len(text)
@@ -37,8 +51,23 @@ def redact(text: str, secrets: tuple[str, ...]) -> str:
 @lru_cache(maxsize=4)
 def _pieces(secrets: tuple[str, ...]) -> frozenset[str]:
     return frozenset(
-        piece for secret in secrets for encoded in _encodings(secret) for piece in _cut(_fold(encoded))
+        piece
+        for secret in secrets
+        for text in (secret, *_inner_tokens(secret))
+        for encoded in _encodings(text)
+        for piece in _cut(_fold(encoded))
     )
+
+
+def _inner_tokens(secret: str) -> Iterator[str]:
+    """Yield the token in the payload of a JWT."""
+    for part in secret.split("."):
+        try:
+            token = json.loads(urlsafe_b64decode(part + "==")).get("token")
+        except (ValueError, AttributeError, RecursionError):  # not a part of a JWT, or no JSON object
+            continue
+        if isinstance(token, str):
+            yield token
 
 
 def _cut(text: str) -> Iterator[str]:

@@ -11,6 +11,8 @@ from aws_lambda_powertools import Logger, Metrics, Tracer, single_metric
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from aws_lambda_powertools.metrics import MetricUnit
 
+from cancellation.errors import CancelError
+
 
 class _Formatter(LambdaPowertoolsFormatter):
     """Powertools drops keys whose value is null; the log line of an order has all its keys."""
@@ -46,13 +48,21 @@ def _log_unhandled(exc: Any) -> None:
 
 threading.excepthook = sys.unraisablehook = _log_unhandled
 
+BUG = "An unexpected error; for details, see the log entry with this request_id"
+
 metrics = Metrics()
 # Libraries are not patched: `report` writes the trace of an order, and patching slows every cold start.
 tracer = Tracer(auto_patch=False)
 
 
-def count_internal_error() -> None:
-    """Count a bug of this version of the function; its gradual deployment is then rolled back."""
+def internal_error(exc: Exception) -> CancelError:
+    """Log and count a bug in this service, and return the error for the caller.
+
+    The log entry has the stack, but not the text of the exception: it may quote a header, and so a token or a
+    signature. A gradual deployment of the version that has the bug is rolled back.
+    """
+    logger.error("unexpected error", error=type(exc).__name__, stack=format_tb(exc.__traceback__))
     with single_metric(name="InternalErrors", unit=MetricUnit.Count, value=1) as metric:
         for dimension, variable in (("function_name", "NAME"), ("function_version", "VERSION")):
             metric.add_dimension(dimension, os.environ.get(f"AWS_LAMBDA_FUNCTION_{variable}", "local"))
+    return CancelError("internal_error", BUG)

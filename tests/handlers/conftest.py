@@ -33,7 +33,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-import cancellation.clopos
+import cancellation.order
 from cancellation.telemetry import logger
 from local.emulator.clients import Queue
 from local.lambda_events import LambdaContext, sqs_record
@@ -264,8 +264,7 @@ def cached_client(service: str, config: Config) -> Any:
 def function(environment, monkeypatch):
     """Return a handler's module, imported anew for this test, as a cold start does it."""
     monkeypatch.setattr(boto3, "client", cached_client)
-    monkeypatch.setattr(cancellation.clopos, "BACKOFF_S", 0)  # no test waits between two attempts
-    monkeypatch.setattr(cancellation.clopos, "BACKOFF_JITTER_S", 0)
+    monkeypatch.setattr(cancellation.order, "BACKOFFS_S", (0,) * 6)  # no test waits between two attempts
     started: dict[str, ModuleType] = {}
 
     def start(name: str, *, again: bool = False) -> ModuleType:

@@ -1,8 +1,8 @@
 """No byte of one exchange with Clopos reaches another."""
 
+import cancellation.transport
 import pytest
 
-import cancellation.transport
 from local.simulator import FAULTS, RUDE_FAULTS, Fault
 
 # In each of these, the bytes are not exactly one answer to one request.

@@ -11,13 +11,13 @@ import ssl
 import threading
 from dataclasses import dataclass, replace
 
+import cancellation.transport
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-import cancellation.transport
 from local.simulator import FAULTS, RUDE_FAULTS, Fault, black_hole, stalled_listener
 
 # The contract's table: HTTP status, whether an API caller may try again, and whose fault it is.

@@ -1,8 +1,8 @@
 """Messages whose orders were not cancelled are received again later, or go to the dead-letter queue."""
 
 import pytest
-
 from cancellation.settling import MAX_DELAY_S
+
 from local.simulator import Fault
 
 # -- deferred messages

@@ -79,12 +79,12 @@ class Clopos:
         return make_answer(
             method,
             "clopos.example",
+            started,
+            scheduler.now - started,
             call.status,
             answer_headers,
             None if content is None else json.dumps(content).encode(),
             call.failure,
-            started,
-            scheduler.now - started,
         )
 
     def _serve(

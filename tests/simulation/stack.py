@@ -3,6 +3,7 @@
 import functools
 import io
 import json
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,31 +158,42 @@ class Stack:
         def count(name: str, unit: object = None, value: float = 1) -> None:
             history.metrics[name] += value
 
+        def internal_error(exc: Exception) -> Any:
+            log("error")("unexpected error", error=repr(exc), stack=traceback.format_tb(exc.__traceback__))
+            return code["cancellation.errors"].CancelError("internal_error", "a bug")
+
         telemetry = SimpleNamespace(
             logger=SimpleNamespace(
                 info=log("info"), warning=log("warning"), error=log("error"), inject_lambda_context=decorator
             ),
             metrics=SimpleNamespace(add_metric=count, log_metrics=decorator),
             tracer=SimpleNamespace(provider=None, capture_lambda_handler=decorator),
-            count_internal_error=lambda: count("InternalErrors"),
+            internal_error=internal_error,
         )
         schemas = SimpleNamespace(
             compile=_compile_schema, JsonSchemaValueException=fastjsonschema.JsonSchemaValueException
         )
         code = Code(
-            {**self.scheduler.modules(), "cancellation.telemetry": telemetry, "fastjsonschema": schemas}
+            {
+                **self.scheduler.modules(),
+                "cancellation.telemetry": telemetry,
+                "fastjsonschema": schemas,
+                "boto3": SimpleNamespace(client=self.aws.client),
+            }
         )
-        code.replace("cancellation.aws", client=self.aws.client)
-        answer, clopos = code["cancellation.transport"].Answer, self.clopos
+        exchange, clopos = code["cancellation.exchange"].Exchange, self.clopos
 
-        class Transport:
-            def send(self, *args: Any) -> Any:
-                return clopos.send(answer, *args)
+        class Connections:
+            def __init__(self, *_: Any) -> None:
+                pass
+
+            def exchange(self, *args: Any) -> Any:
+                return clopos.send(exchange, *args)
 
             def disconnect(self) -> None:
                 pass
 
-        code.replace("cancellation.transport", Transport=Transport)
+        code.replace("cancellation.exchange", Connections=Connections, tls_context=lambda: None)
         return code
 
     def _start_environment(self, function: str) -> Environment:

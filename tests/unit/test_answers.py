@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from cancellation.transport import Answer
 from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
@@ -10,7 +11,6 @@ from requests.structures import CaseInsensitiveDict
 from cancellation.answers import Refused, TokenRefused, read_cancellation, read_check
 from cancellation.errors import CancelError
 from cancellation.messages import Order
-from cancellation.transport import Answer
 from local.simulator import REFUSALS, STYLES
 from tests.strategies import json_values, text
 

@@ -105,7 +105,7 @@ def test_the_readme_has_every_error_with_its_rules():
         status, retry, queue = [cell.strip() for cell in row.split("|")[:3]]
         assert str(kind.status) in status
         assert retry == ("yes" if kind.retryable else "no")
-        assert queue in ("", "dead letter" if kind.message_at_fault else "stays")
+        assert queue in ("", "dead letter" if kind.is_final else "stays")
 
 
 def test_the_outcome_in_the_docs_is_the_sample_event():

@@ -5,12 +5,12 @@ import random
 from collections import deque
 
 import pytest
+from cancellation.transport import Answer
 from requests.structures import CaseInsensitiveDict
 
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError
 from cancellation.pacing import Pacer
-from cancellation.transport import Answer
 
 LIMIT, WINDOW_S, RESERVE = 300, 60, 30
 

@@ -5,10 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from cancellation.settling import MAX_DELAY_S, backoff_s
 from hypothesis import given
 from hypothesis import strategies as st
-
-from cancellation.settling import MAX_DELAY_S, backoff_s
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 SQS_MAX_VISIBILITY_S = 12 * 60 * 60  # SQS API reference, ChangeMessageVisibility; it counts from the receive

@@ -1,28 +1,29 @@
-"""Defer or dead-letter the messages whose orders were not cancelled."""
+"""The queue: its messages, deferring them, and moving them to the dead-letter queue."""
 
 import json
 import math
 import random
 import re
+import time
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cancellation.aws import AWS_ERRORS, call, client
+import boto3
+
+from cancellation.aws import AWS_ERRORS, CONFIG, call
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError, printable
+from cancellation.messages import read_correlation_id
 from cancellation.telemetry import logger
 
-# Back-off: a random time in the last third of 2, 4, 8 ... s, 300 s at most.
-# The cap is the longest that a message stays hidden after the cause is gone: five minutes.
-# It also determines how often a message is received if Clopos denies access for a weekend (60 h): with 250 s
-# on average, 216,000 s / 250 s = 864 times (standard deviation 4), plus 9 in the beginning. template.yaml
-# allows 1,000.
+# Back-off: a random time in the last third of 2, 4, 8 ... s, at most 300 s: so long may a message stay hidden
+# after the cause is gone. For how long 1,000 receives last is calculated in docs/design.md.
 BACKOFF_BASE_S = 2
 BACKOFF_CAP_S = 300
-# In an outage of Clopos, a worker keeps its messages until its deadline (outage.py). After that they are
-# hidden only for long enough to let other messages in.
+# In an outage of Clopos, a worker keeps its messages until its deadline (queue_worker.py). After that they
+# are hidden only for long enough to let other messages in.
 OUTAGE_DELAY_S = (60, 90)
 # SQS API reference, ChangeMessageVisibility: 12 hours from the receive, of which a part has passed.
 MAX_DELAY_S = 12 * 60 * 60 - 30 * 60
@@ -40,8 +41,8 @@ class Message:
         As received from SQS.
     receive_count : int
         How often SQS has delivered it, this time included.
-    sent_at : float
-        Unix seconds.
+    sent_at : float or None
+        Unix seconds; None in an event that was made by hand.
     attributes : mapping
         Its message attributes, in the form of the Lambda event.
     trace_header : str or None
@@ -52,7 +53,7 @@ class Message:
     receipt_handle: str
     body: str
     receive_count: int = 1
-    sent_at: float = math.inf
+    sent_at: float | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     trace_header: str | None = None
 
@@ -65,52 +66,54 @@ class Message:
             receipt_handle=record["receiptHandle"],
             body=record["body"],
             receive_count=int(system["ApproximateReceiveCount"]),
-            sent_at=int(system.get("SentTimestamp", 0)) / 1000 or math.inf,
+            sent_at=int(system["SentTimestamp"]) / 1000 if "SentTimestamp" in system else None,
             attributes=record.get("messageAttributes") or {},
             trace_header=system.get("AWSTraceHeader"),
         )
 
     @property
-    def ids(self) -> dict[str, str | None]:
-        """The ids that join it to its log lines, its outcome event and the webhook that it came from."""
-        webhook_id, correlation_id = (self._text_of(name) for name in ("WebhookId", "CorrelationId"))
-        return {
-            "message_id": self.message_id,
-            "webhook_id": webhook_id,
-            "correlation_id": correlation_id,
-        }
+    def age_s(self) -> float | None:
+        """The seconds since it was sent; None if that is not known."""
+        return None if self.sent_at is None else max(0.0, time.time() - self.sent_at)
+
+    @property
+    def webhook_id(self) -> str | None:
+        """The id of the webhook that it came from."""
+        value = self._text_of("WebhookId")
+        return None if value is None else printable(value)
+
+    @property
+    def correlation_id(self) -> str | None:
+        """The sender's own id, from the message attribute."""
+        return read_correlation_id(self._text_of("CorrelationId"))
 
     def _text_of(self, attribute: str) -> str | None:
-        """Return a text attribute; None if there is none of this name."""
         value = self.attributes.get(attribute, {}).get("stringValue")
-        return printable(value) if isinstance(value, str) else None
+        return value if isinstance(value, str) else None
 
 
-def text_attribute(text: str) -> dict[str, str]:
+def text_attribute(text: str) -> Any:
     """Return `text` as an attribute of an SQS message."""
     return {"DataType": "String", "StringValue": printable(text)}
 
 
-def backoff_s(
-    receive_count: int, asked_s: float | None, uniform: Callable[[float, float], float] = random.uniform
-) -> int:
+def backoff_s(receive_count: int, retry_after_s: float | None) -> int:
     """Return the seconds for which a deferred message stays hidden.
 
     Parameters
     ----------
     receive_count : int
         How often SQS has delivered it, this time included.
-    asked_s : float or None
+    retry_after_s : float or None
         The seconds that Clopos asked us to wait: the minimum.
-    uniform : callable
-        The random function; tests replace it.
     """
     ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S ** min(receive_count, 20))
-    return min(MAX_DELAY_S, max(math.ceil(asked_s or 0), round(uniform(ceiling * 2 / 3, ceiling)), 1))
+    wait_s = max(math.ceil(retry_after_s or 0), round(random.uniform(ceiling * 2 / 3, ceiling)), 1)
+    return min(MAX_DELAY_S, wait_s)
 
 
-class Settling:
-    """Defers messages, and moves those that are at fault to the dead-letter queue.
+class Queue:
+    """Defers messages, and moves those that no retry can help to the dead-letter queue.
 
     Parameters
     ----------
@@ -121,18 +124,18 @@ class Settling:
     def __init__(self, queue_url: str, dead_letter_queue_url: str) -> None:
         self._queue_url = queue_url
         self._dead_letter_queue_url = dead_letter_queue_url
-        self._sqs = client("sqs")
+        self._sqs = boto3.client("sqs", config=CONFIG)
 
-    def defer(self, delays_s: Mapping[str, int], deadline: Deadline) -> None:
-        """Hide messages with one call. `delays_s` are the seconds, by receipt handle."""
-        entries = [
-            {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": delay_s}
-            for number, (handle, delay_s) in enumerate(delays_s.items())
+    def defer(self, delays_s: Sequence[tuple[Message, int]], deadline: Deadline) -> None:
+        """Hide messages, each for its own number of seconds, with one call."""
+        entries: list[Any] = [
+            {"Id": str(number), "ReceiptHandle": message.receipt_handle, "VisibilityTimeout": delay_s}
+            for number, (message, delay_s) in enumerate(delays_s)
         ]
         problem: Any = None
         try:
             answer = call(
-                self._sqs.change_message_visibility_batch, deadline, QueueUrl=self._queue_url, Entries=entries
+                deadline, self._sqs.change_message_visibility_batch, QueueUrl=self._queue_url, Entries=entries
             )
             problem = [failed.get("Code") for failed in answer.get("Failed", [])]
         except AWS_ERRORS as exc:  # refused, not reachable, or too slow
@@ -146,8 +149,8 @@ class Settling:
         try:
             trace = message.trace_header
             call(
-                self._sqs.send_message,
                 deadline,
+                self._sqs.send_message,
                 QueueUrl=self._dead_letter_queue_url,
                 MessageBody=message.body,
                 MessageAttributes=_attributes(message, error),

@@ -11,9 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import boto3
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from cancellation.aws import CONFIG
 from cancellation.clopos import Clopos
 from cancellation.deadline import Deadline
 from cancellation.errors import OUTAGE_ERRORS, CancelError
@@ -22,7 +24,7 @@ from cancellation.order import Outcome, cancel_order
 from cancellation.outage import Outage
 from cancellation.outcome_events import OutcomeEvents, outcome_detail
 from cancellation.pacing import Pacer
-from cancellation.queue import OUTAGE_DELAY_S, Message, Queue, backoff_s
+from cancellation.queue import OUTAGE_DELAY_S, Message, Queue, backoff_s, dead_letter_attributes
 from cancellation.reporting import report
 from cancellation.telemetry import internal_error, logger, metrics, tracer
 from cancellation.tokens import Tokens
@@ -40,7 +42,9 @@ CANCELLATION_TYPES = read_types(os.environ["CANCELLATION_TYPES"])
 tokens = Tokens(os.environ["TOKEN_SECRET_ARN"], os.environ["TOKEN_REFRESH_FUNCTION"])
 outage = Outage(workers=WORKERS)
 clopos = Clopos(os.environ["CLOPOS_BASE_URL"], Pacer(workers=WORKERS, reserve=int(os.environ["API_RESERVE"])))
-queue = Queue(os.environ["QUEUE_URL"], os.environ["DEAD_LETTER_QUEUE_URL"])
+sqs = boto3.client("sqs", config=CONFIG)
+queue = Queue(sqs, os.environ["QUEUE_URL"])
+dead_letters = Queue(sqs, os.environ["DEAD_LETTER_QUEUE_URL"])
 events = OutcomeEvents(os.environ["EVENT_BUS_NAME"], os.environ["POWERTOOLS_SERVICE_NAME"])
 threads = ThreadPoolExecutor(THREADS)
 
@@ -179,11 +183,17 @@ def publish(settled: list[Job], deadline: Deadline) -> None:
 
 def dead_letter(job: Job, deadline: Deadline) -> None:
     """Move a rejected message to the dead-letter queue; if that fails, it is deferred."""
-    error = job.outcome.error
-    if error and job.is_published and queue.dead_letter(job.message, error, deadline):
-        metrics.add_metric("OrdersDeadLettered", MetricUnit.Count, 1)
-    else:
-        job.fate = "deferred"
+    message, error = job.message, job.outcome.error
+    try:
+        if error and job.is_published:
+            attributes = dead_letter_attributes(message, error)
+            dead_letters.send(message.body, attributes, message.trace_header, deadline)
+            metrics.add_metric("OrdersDeadLettered", MetricUnit.Count, 1)
+            return
+    except Exception as exc:  # noqa: BLE001 - AWS_ERRORS, or attributes in an unknown form
+        # The message stays on its queue; SQS's own redrive policy is the last resort.
+        logger.error("message not moved to the dead-letter queue", error=type(exc).__name__, **job.ids)
+    job.fate = "deferred"
 
 
 def delay_s(job: Job) -> int:

@@ -121,7 +121,7 @@ def refresh_for_worker(refused: str, deadline: Deadline) -> dict[str, Any]:
     if stored and not stored.expired():
         if fingerprint(stored.value) != refused:
             return {"success": True, "refreshed": False}  # replaced since, at another worker's request
-        if clopos.accepts(stored.value, deadline):
+        if not clopos.rejects(stored.value, deadline):
             return {"success": True, "refreshed": False, "accepted": True}  # only that order was refused
     failure = last_failure
     if failure and time.time() < failure.until and failure.credentials == read_credentials(deadline):
@@ -130,7 +130,7 @@ def refresh_for_worker(refused: str, deadline: Deadline) -> dict[str, Any]:
 
 
 def refresh(deadline: Deadline) -> dict[str, Any]:
-    """Fetch a new token, and store it if Clopos accepts it: it would replace one that may work."""
+    """Fetch a new token, and store it unless Clopos rejects it: it would replace one that may work."""
     global last_failure
     credentials = read_credentials(deadline)
     try:
@@ -138,7 +138,7 @@ def refresh(deadline: Deadline) -> dict[str, Any]:
         content = json.dumps({"token": token, "expires_at": expires_at})
         if not parse_token(content):
             raise CancelError("clopos_bad_response", "Clopos sent a token that cannot be used")
-        if not clopos.accepts(token, deadline):
+        if clopos.rejects(token, deadline):
             raise CancelError("clopos_access_denied", "Clopos rejects even a new token")
     except CancelError as exc:
         wait_s = min(max(MIN_FAILURE_S, exc.retry_after_s or 0), MAX_FAILURE_S)

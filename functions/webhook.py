@@ -7,12 +7,12 @@ import boto3
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from cancellation.aws import AWS_ERRORS, CONFIG, call
+from cancellation.aws import AWS_ERRORS, CONFIG
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError
 from cancellation.http_api import check_event, header_values, read_body, respond, respond_error
-from cancellation.messages import NotACancellation, Order, parse_webhook, read_types
-from cancellation.queue import order_message, text_attribute
+from cancellation.messages import NotACancellation, parse_webhook, read_types
+from cancellation.queue import Queue, order_message, text_attribute
 from cancellation.telemetry import internal_error, logger, metrics, tracer
 from cancellation.webhook_secrets import WebhookSecrets, signature_headers
 
@@ -20,7 +20,7 @@ MAX_BODY_BYTES = 64 * 1024
 MARGIN_S = 2  # for the answer and the log
 CANCELLATION_TYPES = read_types(os.environ["CANCELLATION_TYPES"])
 
-sqs = boto3.client("sqs", config=CONFIG)
+queue = Queue(boto3.client("sqs", config=CONFIG), os.environ["QUEUE_URL"])
 secrets = WebhookSecrets(os.environ["WEBHOOK_SECRET_ARN"])
 
 
@@ -77,7 +77,19 @@ def accept(
         "webhook_id": signed["webhook-id"],
         "correlation_id": order.correlation_id or caller["gateway_request_id"],
     }
-    message_id = put_on_queue(order, ids["webhook_id"], ids["correlation_id"], deadline)
+    # Nothing else of the webhook's body goes on the queue: it may contain customer data.
+    attributes = {"WebhookId": ids["webhook_id"], "CorrelationId": ids["correlation_id"]}
+    try:
+        message_id = queue.send(
+            order_message(order),
+            {name: text_attribute(value) for name, value in attributes.items() if value},
+            os.environ.get("_X_AMZN_TRACE_ID"),
+            deadline,
+        )
+    except AWS_ERRORS as exc:  # the sender retries, so nothing is lost
+        raise CancelError(
+            "service_unavailable", "the queue cannot be reached; send this webhook again"
+        ) from exc
     metrics.add_metric("WebhooksAccepted", MetricUnit.Count, 1)
     logger.info(
         "webhook accepted",
@@ -88,27 +100,3 @@ def accept(
         **caller,
     )
     return respond(202, {"success": True, "data": {"message_id": message_id}, "request_id": request_id})
-
-
-def put_on_queue(order: Order, webhook_id: str | None, correlation_id: str | None, deadline: Deadline) -> str:
-    """Send the message that asks to cancel an order, and return its id.
-
-    It holds the order and the ids that link it to the webhook, and nothing else from the webhook's body,
-    which may contain customer data.
-    """
-    ids = {"WebhookId": webhook_id, "CorrelationId": correlation_id}
-    trace = os.environ.get("_X_AMZN_TRACE_ID")
-    try:
-        answer = call(
-            deadline,
-            sqs.send_message,
-            QueueUrl=os.environ["QUEUE_URL"],
-            MessageBody=order_message(order.order_id, order.venue_id),
-            MessageAttributes={name: text_attribute(value) for name, value in ids.items() if value},
-            MessageSystemAttributes={"AWSTraceHeader": text_attribute(trace)} if trace else {},
-        )
-    except AWS_ERRORS as exc:  # the sender retries, so nothing is lost
-        raise CancelError(
-            "service_unavailable", "the queue cannot be reached; send this webhook again"
-        ) from exc
-    return answer["MessageId"]

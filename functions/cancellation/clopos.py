@@ -91,10 +91,13 @@ class Clopos:
             return Attempt(exchanges, error=_without_secrets(exc, token))
         return Attempt(exchanges, data={**redact(data, (token,)), "id": data["id"]})
 
-    def accepts(self, token: str, deadline: Deadline) -> bool:
-        """Return whether Clopos accepts a token (`GET /orders/{id}` of an order that does not exist)."""
-        answer = self._call("GET", "/orders/0", {"x-token": token}, None, deadline, [])
-        return answer.status != 401 and not isinstance(error_of(answer, read_json(answer)), TokenRefused)
+    def rejects(self, token: str, deadline: Deadline) -> bool:
+        """Return whether Clopos rejects a token (`GET /orders/{id}` of an order that does not exist)."""
+        try:
+            answer = self._call("GET", "/orders/0", {"x-token": token}, None, deadline, [])
+        except CancelError:  # Clopos fails, which says nothing about the token
+            return False
+        return isinstance(error_of(answer, read_json(answer)), TokenRefused)
 
     def authenticate(self, credentials: Mapping[str, str], deadline: Deadline) -> tuple[str, int | None]:
         """Get a token (`POST /auth`).

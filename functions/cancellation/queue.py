@@ -1,4 +1,4 @@
-"""The queue: its messages, deferring them, and moving them to the dead-letter queue."""
+"""The queues: messages, deferring them, and what a dead letter says."""
 
 import json
 import math
@@ -8,15 +8,16 @@ import time
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import boto3
-
-from cancellation.aws import AWS_ERRORS, CONFIG, call
+from cancellation.aws import AWS_ERRORS, call
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError, printable
-from cancellation.messages import read_correlation_id
+from cancellation.messages import Order, read_correlation_id
 from cancellation.telemetry import logger
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
 
 # Back-off: a random time in the last third of 2, 4, 8 ... s, at most 300 s: so long may a message stay hidden
 # after the cause is gone. For how long 1,000 receives last is calculated in docs/design.md.
@@ -113,18 +114,39 @@ def backoff_s(receive_count: int, retry_after_s: float | None) -> int:
 
 
 class Queue:
-    """Defers messages, and moves those that no retry can help to the dead-letter queue.
+    """A queue that messages are sent to, and deferred on.
 
     Parameters
     ----------
-    queue_url, dead_letter_queue_url : str
-        The queue of the messages, and the queue to move them to.
+    sqs : SQSClient
+        The client.
+    url : str
+        URL of the queue.
     """
 
-    def __init__(self, queue_url: str, dead_letter_queue_url: str) -> None:
-        self._queue_url = queue_url
-        self._dead_letter_queue_url = dead_letter_queue_url
-        self._sqs = boto3.client("sqs", config=CONFIG)
+    def __init__(self, sqs: "SQSClient", url: str) -> None:
+        self._sqs = sqs
+        self._url = url
+
+    def send(
+        self, body: str, attributes: Mapping[str, Any], trace_header: str | None, deadline: Deadline
+    ) -> str:
+        """Send a message and return its id.
+
+        Raises
+        ------
+        ClientError, BotoCoreError, TimeoutError
+            `AWS_ERRORS`.
+        """
+        answer = call(
+            deadline,
+            self._sqs.send_message,
+            QueueUrl=self._url,
+            MessageBody=body,
+            MessageAttributes=attributes,
+            MessageSystemAttributes={"AWSTraceHeader": text_attribute(trace_header)} if trace_header else {},
+        )
+        return answer["MessageId"]
 
     def defer(self, delays_s: Sequence[tuple[Message, int]], deadline: Deadline) -> None:
         """Hide messages, each for its own number of seconds, with one call."""
@@ -135,7 +157,7 @@ class Queue:
         problem: Any = None
         try:
             answer = call(
-                deadline, self._sqs.change_message_visibility_batch, QueueUrl=self._queue_url, Entries=entries
+                deadline, self._sqs.change_message_visibility_batch, QueueUrl=self._url, Entries=entries
             )
             problem = [failed.get("Code") for failed in answer.get("Failed", [])]
         except AWS_ERRORS as exc:  # refused, not reachable, or too slow
@@ -144,31 +166,9 @@ class Queue:
             # The messages come back anyway, when the visibility timeout of the queue ends.
             logger.warning("visibility not changed", error=problem)
 
-    def dead_letter(self, message: Message, error: CancelError, deadline: Deadline) -> bool:
-        """Copy a message to the dead-letter queue, with the reason; return whether that worked."""
-        try:
-            trace = message.trace_header
-            call(
-                deadline,
-                self._sqs.send_message,
-                QueueUrl=self._dead_letter_queue_url,
-                MessageBody=message.body,
-                MessageAttributes=_attributes(message, error),
-                MessageSystemAttributes={"AWSTraceHeader": text_attribute(trace)} if trace else {},
-            )
-        except Exception as exc:  # noqa: BLE001 - AWS_ERRORS, or attributes in an unknown form
-            # The message stays on its queue; SQS's own redrive policy is the last resort.
-            logger.error(
-                "message not moved to the dead-letter queue",
-                message_id=message.message_id,
-                error=type(exc).__name__,
-            )
-            return False
-        return True
 
-
-def _attributes(message: Message, error: CancelError) -> dict[str, Any]:
-    """Return the attributes of the copy: the reason, then the message's own, as many as SQS allows."""
+def dead_letter_attributes(message: Message, error: CancelError) -> dict[str, Any]:
+    """Return the attributes of a dead letter: the reason, then the message's own, as many as SQS allows."""
     reasons = {
         "ErrorCode": error.code,
         "ErrorMessage": error.message,
@@ -192,7 +192,8 @@ def _attributes(message: Message, error: CancelError) -> dict[str, Any]:
     return kept
 
 
-def order_message(order_id: str, venue_id: int | None) -> str:
+def order_message(order: Order) -> str:
     """Return the body of a message that asks to cancel an order. A numeric id becomes a JSON number."""
-    is_number = re.fullmatch("[1-9][0-9]*", order_id)
-    return json.dumps({"order_id": int(order_id) if is_number else order_id, "venue_id": venue_id})
+    is_number = re.fullmatch("[1-9][0-9]*", order.order_id)
+    order_id = int(order.order_id) if is_number else order.order_id
+    return json.dumps({"order_id": order_id, "venue_id": order.venue_id})

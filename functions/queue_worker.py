@@ -51,24 +51,12 @@ threads = ThreadPoolExecutor(THREADS)
 
 @dataclass
 class Job:
-    """A message of the batch, and what becomes of it.
-
-    Attributes
-    ----------
-    message : Message
-        The message.
-    outcome : Outcome
-        Of its order.
-    fate : str
-        `cancelled`, `rejected` or `deferred`.
-    is_published : bool
-        Whether no event of its outcome is unpublished.
-    """
+    """A message of the batch, and what becomes of it."""
 
     message: Message
     outcome: Outcome
-    fate: str = "deferred"
-    is_published: bool = True
+    fate: str = "deferred"  # or `cancelled`, or `rejected`
+    is_published: bool = True  # whether no event of its outcome is unpublished
 
     @property
     def waits_for_clopos(self) -> bool:

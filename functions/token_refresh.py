@@ -45,21 +45,11 @@ class NoCredentials(CancelError):
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the last refresh failed.
-
-    Attributes
-    ----------
-    error : CancelError
-        The error.
-    until : float
-        Unix seconds until which requests get the same error.
-    credentials : dict
-        What it failed with: as soon as others are stored, it says nothing any more.
-    """
+    """Why the last refresh failed."""
 
     error: CancelError
-    until: float
-    credentials: dict[str, str]
+    until: float  # Unix seconds; requests get the same error until then
+    credentials: dict[str, str]  # what it failed with: it says nothing about others
 
 
 # With a concurrency of 1, one environment runs all refreshes, one after the other.

@@ -48,13 +48,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def accept(
     event: dict[str, Any], request_id: str, caller: dict[str, Any], deadline: Deadline
 ) -> dict[str, Any]:
-    """Check a webhook, put its order on the queue, and return the response.
-
-    Raises
-    ------
-    CancelError
-        `unauthenticated`, `invalid_request` or `service_unavailable`.
-    """
+    """Check a webhook, put its order on the queue, and return the response; raises `CancelError`."""
     check_event(event)
     body = read_body(event)
     if len(body.encode(errors="replace")) > MAX_BODY_BYTES:

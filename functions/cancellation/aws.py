@@ -33,13 +33,7 @@ RETRY_S = 10
 
 
 def call(deadline: Deadline, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call an operation of a client, for at most `CALL_S` seconds and not beyond the deadline.
-
-    Raises
-    ------
-    ClientError, BotoCoreError, TimeoutError
-        `AWS_ERRORS`.
-    """
+    """Call an operation of a client for at most `CALL_S` seconds; raises `AWS_ERRORS`."""
     return deadline.at_most(CALL_S).run(operation, *args, **kwargs)
 
 
@@ -86,10 +80,7 @@ class Secret(Generic[T]):
     def get(self, deadline: Deadline, max_age_s: float = CACHE_S) -> T | None:
         """Return the value, read at most `max_age_s` seconds ago; None if the secret holds none of use.
 
-        Raises
-        ------
-        SecretUnreadable
-            If it cannot be read and no cached value is recent enough.
+        Raises `SecretUnreadable` if it cannot be read and no cached value is recent enough.
         """
         with self._reading:
             if self._value is None:

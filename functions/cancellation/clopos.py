@@ -6,7 +6,7 @@ Source of every fact about Clopos: developer.clopos.com (update-order, authentic
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cancellation.answers import (
@@ -35,21 +35,11 @@ MAX_LIFETIME_S = 365 * 24 * 60 * 60
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt to cancel an order: the calls that it took, and the cancelled order or an error.
+    """One attempt to cancel an order: the calls that it took, and the cancelled order or an error."""
 
-    Attributes
-    ----------
-    exchanges : list of Exchange
-        All calls, also those that failed.
-    data : dict or None
-        The cancelled order in the contract's shape.
-    error : CancelError or None
-        Why it was not cancelled; `TokenRefused` if a newer token may help.
-    """
-
-    exchanges: list[Exchange] = field(default_factory=list)
-    data: dict[str, Any] | None = None
-    error: CancelError | None = None
+    exchanges: list[Exchange]  # all calls, also those that failed
+    data: dict[str, Any] | None = None  # the cancelled order in the contract's shape
+    error: CancelError | None = None  # `TokenRefused` if a newer token may help
 
 
 class Clopos:
@@ -146,10 +136,7 @@ class Clopos:
     ) -> Exchange:
         """Make one call, and add it to `exchanges`. If Clopos has closed a kept connection, make it again.
 
-        Raises
-        ------
-        CancelError
-            If no complete answer came.
+        Raises `CancelError` if no complete answer came.
         """
         while True:
             if self._pacer:

@@ -15,15 +15,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Deadline:
-    """The moment after which a result is no longer waited for.
+    """The moment after which a result is no longer waited for."""
 
-    Parameters
-    ----------
-    at : float
-        Seconds on the clock of `time.monotonic`.
-    """
-
-    at: float
+    at: float  # seconds on the clock of `time.monotonic`
 
     @classmethod
     def after(cls, seconds: float) -> "Deadline":
@@ -46,12 +40,7 @@ class Deadline:
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function that may block, such as a DNS lookup, and stop waiting at the deadline.
 
-        It runs in its own thread, which is abandoned if the deadline passes.
-
-        Raises
-        ------
-        TimeoutError
-            If it has not returned by the deadline.
+        It runs in its own thread. If the deadline passes, that is left behind, and `TimeoutError` is raised.
         """
         future: Future[T] = Future()
 

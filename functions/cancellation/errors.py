@@ -8,24 +8,12 @@ MESSAGE_LIMIT_CHARS = 500
 
 
 class ErrorKind(NamedTuple):
-    """The rules for one error code.
+    """The rules for one error code."""
 
-    Attributes
-    ----------
-    status : int
-        HTTP status of the answer.
-    retryable : bool
-        Whether the same API call may succeed later, with nothing changed.
-    is_final : bool
-        Whether trying again is pointless, so that a message goes to the dead-letter queue.
-    retry_after_s : int
-        Seconds that a caller is asked to wait if Clopos named no time of its own.
-    """
-
-    status: int
-    retryable: bool
-    is_final: bool
-    retry_after_s: int = 0
+    status: int  # HTTP status of the answer
+    retryable: bool  # whether the same API call may succeed later, with nothing changed
+    is_final: bool  # whether trying again is pointless, so that a message goes to the dead-letter queue
+    retry_after_s: int = 0  # that a caller is asked to wait if Clopos named no time of its own
 
 
 # The error table of the API. All triggers use it; there are no rules about error codes anywhere else.
@@ -49,27 +37,13 @@ OUTAGE_ERRORS = frozenset({"clopos_unavailable", "clopos_timeout"})
 
 @dataclass(eq=False)
 class CancelError(Exception):
-    """A cancellation that failed for a known reason.
+    """A cancellation that failed for a known reason."""
 
-    Parameters
-    ----------
-    code : str
-        A key of `ERROR_KINDS`.
-    message : str
-        Human-readable; never contains a token, a credential or a signature.
-    upstream : dict, optional
-        What Clopos said (`status`, `error`, `message`); None if it was not reached.
-    retry_after_s : float, optional
-        Seconds that Clopos asked us to wait.
-    order : dict, optional
-        `status` and `receipt_id` of an order that cannot be cancelled.
-    """
-
-    code: str
-    message: str
-    upstream: dict[str, Any] | None = None
-    retry_after_s: float | None = None
-    order: dict[str, Any] | None = None
+    code: str  # a key of `ERROR_KINDS`
+    message: str  # human-readable; never contains a token, a credential or a signature
+    upstream: dict[str, Any] | None = None  # what Clopos said: `status`, `error`, `message`
+    retry_after_s: float | None = None  # that Clopos asked us to wait
+    order: dict[str, Any] | None = None  # `status` and `receipt_id` of an order that cannot be cancelled
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"

@@ -29,37 +29,17 @@ HEADERS = {"Accept": "application/json", "User-Agent": "clopos-cancel/0.1.0"}
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request, and what came of it.
-
-    Attributes
-    ----------
-    method, host : str
-        Of the request.
-    started_at : float
-        Unix seconds.
-    duration_s : float
-        Seconds.
-    status : int or None
-        HTTP status; None if no complete answer came.
-    headers : mapping
-        The headers of the answer; the mapping ignores case.
-    body : bytes or None
-        The body; None if it cannot be decoded or exceeds `MAX_BODY_BYTES`.
-    failure : str or None
-        `clopos_timeout` or `clopos_unavailable` if no complete answer came; else None.
-    was_kept : bool
-        Whether the connection had been used before.
-    """
+    """A request, and what came of it."""
 
     method: str
     host: str
-    started_at: float
+    started_at: float  # Unix seconds
     duration_s: float
-    status: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
-    failure: str | None = None
-    was_kept: bool = False
+    status: int | None = None  # None if no complete answer came
+    headers: Mapping[str, str] = field(default_factory=dict)  # ignores case
+    body: bytes | None = None  # None if it cannot be decoded or exceeds `MAX_BODY_BYTES`
+    failure: str | None = None  # `clopos_timeout` or `clopos_unavailable` if no complete answer came
+    was_kept: bool = False  # whether the connection had been used before
 
     @cached_property
     def rate_limit(self) -> RateLimit:
@@ -87,11 +67,6 @@ class Connections(threading.local):
 
     A connection is used again only after a 200 whose whole body was read: after anything else, more bytes of
     that answer may arrive. If the caller doubts even that answer, it calls `disconnect`.
-
-    Parameters
-    ----------
-    context : ssl.SSLContext
-        The TLS settings.
     """
 
     def __init__(self, context: ssl.SSLContext) -> None:

@@ -26,13 +26,7 @@ _check_request = fastjsonschema.compile(CANCEL_REQUEST)
 
 
 def parse_request(event: dict[str, Any]) -> Order:
-    """Read `PUT /orders/{id}`.
-
-    Raises
-    ------
-    CancelError
-        `invalid_request`, with what the caller has to change.
-    """
+    """Read `PUT /orders/{id}`; raises `invalid_request` with what the caller has to change."""
     check_event(event)
     order_id = (event.get("pathParameters") or {}).get("id", "")
     validate(_check_order_id, order_id)

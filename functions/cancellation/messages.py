@@ -56,21 +56,11 @@ _check_message = fastjsonschema.compile(CANCEL_MESSAGE)
 
 @dataclass(frozen=True)
 class Order:
-    """An order to cancel.
+    """An order to cancel."""
 
-    Parameters
-    ----------
-    order_id : str
-        Clopos's id of the order, matching `[A-Za-z0-9_-]{1,64}`.
-    venue_id : int, optional
-        Venue to use in place of the one that the token was issued for.
-    correlation_id : str, optional
-        The sender's own id for this cancellation.
-    """
-
-    order_id: str
-    venue_id: int | None = None
-    correlation_id: str | None = None
+    order_id: str  # Clopos's id, matching `[A-Za-z0-9_-]{1,64}`
+    venue_id: int | None = None  # to use in place of the one that the token was issued for
+    correlation_id: str | None = None  # the sender's own id for this cancellation
 
 
 class NotACancellation(CancelError):
@@ -91,13 +81,6 @@ def parse_message(body: str, cancellation_types: Collection[str]) -> Order:
     """Read a queue message, wrapped or not.
 
     Of a Standard Webhooks payload (`type` beside `data`), the `type` must mean a cancellation.
-
-    Parameters
-    ----------
-    body : str
-        The body of the message.
-    cancellation_types : collection of str
-        The values of `type` that mean a cancellation.
 
     Raises
     ------
@@ -167,10 +150,7 @@ def read_correlation_id(value: object) -> str | None:
 def load_json(text: str, otherwise: str) -> Any:
     """Parse a JSON text; a byte order mark at its start is ignored.
 
-    Raises
-    ------
-    CancelError
-        `invalid_request` with the message `otherwise`, or about a key that occurs twice.
+    Raises `invalid_request` with the message `otherwise`, or about a key that occurs twice.
     """
     try:
         # Decimal, because JSON Schema would take the float 108.0 for an integer.
@@ -188,13 +168,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def validate(check: Any, value: object) -> None:
-    """Check a value with a compiled schema.
-
-    Raises
-    ------
-    CancelError
-        `invalid_request` with the description of the part that is wrong.
-    """
+    """Check a value; raises `invalid_request` with the schema's description of the part that is wrong."""
     try:
         check(value)
     except fastjsonschema.JsonSchemaValueException as exc:

@@ -23,34 +23,16 @@ JITTER_S = 0.25
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one cancellation.
+    """The result of one cancellation."""
 
-    Attributes
-    ----------
-    request_id : str
-        Lambda's id of the invocation.
-    order : Order or None
-        The order; None if the request named none.
-    data : dict or None
-        The cancelled order in the contract's shape; None if it was not cancelled.
-    error : CancelError or None
-        Why it was not cancelled; None if it was.
-    exchanges : list of Exchange
-        The calls to Clopos.
-    token_seconds_left : float or None
-        Seconds until the token expires; None if that is not known.
-    started_at, duration_s : float
-        Unix seconds; seconds, including all waiting.
-    """
-
-    request_id: str
-    order: Order | None = None
-    data: dict[str, Any] | None = None
-    error: CancelError | None = None
-    exchanges: list[Exchange] = field(default_factory=list)
-    token_seconds_left: float | None = None
-    started_at: float = field(default_factory=time.time)
-    duration_s: float = 0
+    request_id: str  # Lambda's id of the invocation
+    order: Order | None = None  # None if the request named none
+    data: dict[str, Any] | None = None  # the cancelled order in the contract's shape
+    error: CancelError | None = None  # why it was not cancelled; None if it was
+    exchanges: list[Exchange] = field(default_factory=list)  # the calls to Clopos
+    token_seconds_left: float | None = None  # None if that is not known
+    started_at: float = field(default_factory=time.time)  # Unix seconds
+    duration_s: float = 0  # including all waiting
 
     @property
     def verdict(self) -> str | None:
@@ -93,11 +75,9 @@ def cancel_order(
     Parameters
     ----------
     order : Order
-        The order.
-    clopos : Clopos
-        The client.
-    tokens : Tokens
-        The token for the calls.
+        What to cancel.
+    clopos, tokens
+        The client, and the token for its calls.
     deadline : Deadline
         No call is started or waited for after it.
     request_id : str

@@ -22,14 +22,9 @@ MAX_TEXT_CHARS = 200  # of each text by Clopos, in a detail that would be too lo
 
 
 class OutcomeEvents:
-    """Publishes outcomes on an event bus.
+    """Publishes outcomes on an event bus, or nothing if its name is empty.
 
-    Parameters
-    ----------
-    bus_name : str
-        Name of the bus; empty to publish no events.
-    stack : str
-        Name of the stack, for consumers that receive events of several stacks.
+    The name of the stack is for consumers that receive events of several stacks.
     """
 
     def __init__(self, bus_name: str, stack: str) -> None:
@@ -41,15 +36,7 @@ class OutcomeEvents:
         return boto3.client("events", config=CONFIG)
 
     def publish(self, details: list[dict[str, Any]], deadline: Deadline) -> list[bool]:
-        """Publish outcomes with one call, and return for each whether EventBridge accepted it.
-
-        Parameters
-        ----------
-        details : list of dict
-            At most ten.
-        deadline : Deadline
-            For the call.
-        """
+        """Publish at most ten outcomes with one call, and return for each whether EventBridge accepted it."""
         if not self._bus_name or not details:
             return [True] * len(details)
         accepted = [False] * len(details)

@@ -44,13 +44,7 @@ class Pacer:
         self._paused_until = 0.0
 
     def wait(self, deadline: Deadline) -> None:
-        """Wait until a call may be made.
-
-        Raises
-        ------
-        CancelError
-            `rate_limited` if there is no time left for a call by then.
-        """
+        """Wait until a call may be made; raises `rate_limited` if the deadline leaves no time for it."""
         while (wait_s := self._start_call()) > 0:
             if wait_s + MIN_CALL_S > deadline.left():
                 raise CancelError(

@@ -34,29 +34,15 @@ MAX_MESSAGE_BYTES = 2**20  # SQS quotas (2025), attributes included
 
 @dataclass(frozen=True)
 class Message:
-    """A message of the queue, as Lambda hands it over.
-
-    Attributes
-    ----------
-    message_id, receipt_handle, body : str
-        As received from SQS.
-    receive_count : int
-        How often SQS has delivered it, this time included.
-    sent_at : float or None
-        Unix seconds; None in an event that was made by hand.
-    attributes : mapping
-        Its message attributes, in the form of the Lambda event.
-    trace_header : str or None
-        The sender's X-Ray trace header.
-    """
+    """A message of the queue, as Lambda hands it over."""
 
     message_id: str
     receipt_handle: str
     body: str
-    receive_count: int = 1
-    sent_at: float | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    trace_header: str | None = None
+    receive_count: int = 1  # how often SQS has delivered it, this time included
+    sent_at: float | None = None  # Unix seconds; None in an event that was made by hand
+    attributes: Mapping[str, Any] = field(default_factory=dict)  # in the form of the Lambda event
+    trace_header: str | None = None  # of the sender, for X-Ray
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Message":
@@ -99,30 +85,14 @@ def text_attribute(text: str) -> Any:
 
 
 def backoff_s(receive_count: int, retry_after_s: float | None) -> int:
-    """Return the seconds for which a deferred message stays hidden.
-
-    Parameters
-    ----------
-    receive_count : int
-        How often SQS has delivered it, this time included.
-    retry_after_s : float or None
-        The seconds that Clopos asked us to wait: the minimum.
-    """
+    """Return for how long to hide a message after so many receives: at least as long as Clopos asks."""
     ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S ** min(receive_count, 20))
     wait_s = max(math.ceil(retry_after_s or 0), round(random.uniform(ceiling * 2 / 3, ceiling)), 1)
     return min(MAX_DELAY_S, wait_s)
 
 
 class Queue:
-    """A queue that messages are sent to, and deferred on.
-
-    Parameters
-    ----------
-    sqs : SQSClient
-        The client.
-    url : str
-        URL of the queue.
-    """
+    """A queue that messages are sent to, and deferred on."""
 
     def __init__(self, sqs: "SQSClient", url: str) -> None:
         self._sqs = sqs
@@ -131,13 +101,7 @@ class Queue:
     def send(
         self, body: str, attributes: Mapping[str, Any], trace_header: str | None, deadline: Deadline
     ) -> str:
-        """Send a message and return its id.
-
-        Raises
-        ------
-        ClientError, BotoCoreError, TimeoutError
-            `AWS_ERRORS`.
-        """
+        """Send a message and return its id; raises `AWS_ERRORS`."""
         answer = call(
             deadline,
             self._sqs.send_message,

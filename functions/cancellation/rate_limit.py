@@ -15,22 +15,12 @@ MAX_WAIT_S = 12 * 60 * 60
 
 
 class RateLimit(NamedTuple):
-    """The rate-limit headers of one answer; a missing or invalid value is None.
+    """The rate-limit headers of one answer; a missing or invalid value is None."""
 
-    Attributes
-    ----------
-    limit, remaining : float or None
-        Calls per window, and calls left in the current one.
-    reset_s : float or None
-        Seconds until the window resets.
-    retry_after_s : float or None
-        Seconds that Clopos asks to wait before the next call.
-    """
-
-    limit: float | None = None
-    remaining: float | None = None
-    reset_s: float | None = None
-    retry_after_s: float | None = None
+    limit: float | None = None  # calls per window
+    remaining: float | None = None  # calls left in the current window
+    reset_s: float | None = None  # until the window resets
+    retry_after_s: float | None = None  # that Clopos asks to wait before the next call
 
 
 def read_rate_limit(status: int | None, headers: Mapping[str, str]) -> RateLimit:

@@ -97,13 +97,7 @@ class Tokens:
         return boto3.client("lambda", config=REFRESH_CONFIG)
 
     def get(self, deadline: Deadline) -> Token:
-        """Return a token that has not expired.
-
-        Raises
-        ------
-        CancelError
-            `token_unavailable`, or why Clopos gave no new one.
-        """
+        """Return a token that has not expired; raises `token_unavailable`, or why Clopos gave no new one."""
         token = self._read(deadline)
         return self.renew(token, deadline)[0] if token.expired() else token
 
@@ -154,13 +148,7 @@ class Tokens:
         return token
 
     def _request_refresh(self, refused: Token, deadline: Deadline) -> dict[str, Any] | None:
-        """Request a refresh and return its answer; None if another refresh is running.
-
-        Raises
-        ------
-        CancelError
-            If there is no answer.
-        """
+        """Request a refresh and return its answer; None if another refresh is running."""
         if not self._refresh_function:
             raise CancelError("clopos_access_denied", "Clopos rejects our token, and no newer one is stored")
         request = json.dumps({"refused": fingerprint(refused.value)})

@@ -29,13 +29,7 @@ _SIGNATURE = re.compile("v1,[A-Za-z0-9+/]{43}=")
 
 
 class WebhookSecrets:
-    """The current and the previous secret; both are valid while a secret is rotated.
-
-    Parameters
-    ----------
-    arn : str
-        ARN of the secret.
-    """
+    """The current and the previous secret; both are valid while a secret is rotated."""
 
     def __init__(self, arn: str) -> None:
         self._secrets = {
@@ -47,19 +41,8 @@ class WebhookSecrets:
     def verify(self, body: str, signed: Mapping[str, str], deadline: Deadline) -> str:
         """Check a webhook's signature and return which secret it was made with: `current` or `previous`.
 
-        Parameters
-        ----------
-        body : str
-            The body that was signed.
-        signed : mapping
-            The headers of the scheme, as `signature_headers` returns them.
-        deadline : Deadline
-            For reading the secrets.
-
-        Raises
-        ------
-        CancelError
-            `unauthenticated`, or `service_unavailable` if there is no current secret to check with.
+        `signed` are the headers as `signature_headers` returns them. Raises `unauthenticated`, or
+        `service_unavailable` if there is no current secret to check with.
         """
         usable: dict[str, Webhook] = {}
         for max_age_s in self._max_ages_s():
@@ -109,10 +92,7 @@ def verifier(secret: str) -> Webhook | None:
 def signature_headers(headers: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Return the three headers of the scheme, from the values of all headers by their names in lower case.
 
-    Raises
-    ------
-    CancelError
-        `unauthenticated`, if one is missing or malformed, or the webhook is too old.
+    Raises `unauthenticated` if one is missing or malformed, or the webhook is too old.
     """
     prefix = next((prefix for prefix in PREFIXES if headers.get(prefix + "signature")), PREFIXES[0])
 

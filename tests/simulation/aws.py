@@ -221,7 +221,7 @@ class Aws:
 
     def _send_message(self, QueueUrl: str, MessageBody: str, MessageAttributes: Json, **_: Any) -> Json:  # noqa: N803
         self._dead_letter(MessageBody, MessageAttributes)
-        return {}
+        return {"MessageId": "dead-letter"}
 
     def _get_secret_value(self, SecretId: str, VersionStage: str) -> Json:  # noqa: N803
         if SecretId not in self.secrets:

@@ -17,6 +17,8 @@ from cancellation.exchange import MIN_CALL_S, Exchange
 LIMIT = 300  # calls per window, unless an answer says otherwise (developer.clopos.com, "Rate limits")
 # A window is a minute. Clopos counts a call when it arrives, and network delays may differ by half a second.
 WINDOW_S = 60.5
+# An earlier worker may have used up the quota: for so long, a new one makes no call beside its first.
+FIRST_ANSWER_S = 2.0
 RECHECK_S = 0.05
 DEFAULT_PAUSE_S = 5.0  # after a 429 that does not say how long: a twelfth of the window
 
@@ -60,8 +62,8 @@ class Pacer:
                 return self._paused_until - now
             while self._calls and not now - WINDOW_S < self._calls[0] <= now:
                 self._calls.popleft()
-            if self._limit is None and self._calls:
-                return RECHECK_S  # an earlier worker may have used up the quota: the first answer will tell
+            if self._limit is None and self._calls and now - self._calls[0] < FIRST_ANSWER_S:
+                return RECHECK_S
             share = max(1, int((self._limit or LIMIT) - self._reserve) // self._workers)
             if len(self._calls) >= share:
                 return self._calls[-share] + WINDOW_S - now

@@ -132,7 +132,8 @@ def read_check(answer: Exchange, order: Order, refusal: Refused) -> dict[str, An
         return read_order(data)
     if status == "PENDING":
         # A contradiction: a pending order can be cancelled. A later attempt does it, or finds another status.
-        raise CancelError("clopos_bad_response", refusal.message, refusal.upstream, refusal.retry_after_s)
+        text = "Clopos does not cancel this order, although its status is PENDING"
+        raise CancelError("clopos_bad_response", text, refusal.upstream, refusal.retry_after_s)
     receipt = data.get("receipt")
     receipt_id = receipt.get("id") if isinstance(receipt, dict) else None
     found = {"status": printable(status), "receipt_id": receipt_id if type(receipt_id) is int else None}
@@ -162,8 +163,8 @@ def read_data(answer: Exchange, order: Order) -> dict[str, Any]:
 def error_of(answer: Exchange, content: dict[str, Any], order_id: str = "") -> CancelError:
     """Return the error for an answer that is not a success."""
     explanation, status = read_explanation(content), answer.status or 0
-    words = {} if content.get("success") is True else WORDS.get(status, {})
-    meaning = _meaning_of_words(explanation, words, order_id)
+    meanings = {} if content.get("success") is True else WORDS.get(status, {})
+    meaning = _meaning_of_words(explanation, meanings, order_id)
     if meaning is None and status in VAGUE_STATUSES:
         meaning = STATUSES.get(explanation.http_code or 0)
     if meaning is None and (content or status in PLAIN_STATUSES):
@@ -196,22 +197,14 @@ def read_json(answer: Exchange) -> dict[str, Any]:
     try:
         content = json.loads(
             (answer.body or b"").decode("utf-8-sig", errors="replace"),
-            parse_int=_number_reader(int),
-            parse_float=_number_reader(float),
+            # Python's `int` and `float` do not take every number that JSON has.
+            parse_int=lambda text: int(text) if len(text) < 1000 else None,
+            parse_float=lambda text: number if math.isfinite(number := float(text)) else None,
             parse_constant=lambda _: None,
         )
     except (ValueError, RecursionError):  # HTML, an empty body, broken or too deeply nested JSON
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _number_reader(number: type[int] | type[float]) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        # More digits than Python converts or a float holds: not a number that an order has.
-        value = number(text) if len(text) < 1000 else math.inf
-        return value if value not in (math.inf, -math.inf) else None
-
-    return read
 
 
 def is_success(answer: Exchange, content: Mapping[str, Any]) -> bool:

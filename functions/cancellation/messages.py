@@ -147,17 +147,17 @@ def read_correlation_id(value: object) -> str | None:
     return None
 
 
-def load_json(text: str, otherwise: str) -> Any:
+def load_json(text: str, error_message: str) -> Any:
     """Parse a JSON text; a byte order mark at its start is ignored.
 
-    Raises `invalid_request` with the message `otherwise`, or about a key that occurs twice.
+    Raises `invalid_request` with this message, or about a key that occurs twice.
     """
     try:
         # Decimal, because JSON Schema would take the float 108.0 for an integer.
         return json.loads(text.removeprefix("\ufeff"), parse_float=Decimal, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         # Not JSON, a number with more digits than Python converts, or nested too deeply.
-        raise CancelError("invalid_request", otherwise) from None
+        raise CancelError("invalid_request", error_message) from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from cancellation.tokens import Tokens
 TRANSIENT_ERRORS = OUTAGE_ERRORS | {"rate_limited"}
 # Seconds between attempts: a gateway that restarts is soon back. Together more than there is time for.
 BACKOFFS_S = (0, 1, 2, 4, 8, 8)
-JITTER_S = 0.25
+JITTER = 0.25
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def cancel_order(
         error = outcome.error
         if not retry or error is None or error.code not in TRANSIENT_ERRORS or backoff_s is None:
             break
-        wait_s = error.retry_after_s or backoff_s + random.uniform(0, JITTER_S if backoff_s else 0)
+        wait_s = error.retry_after_s or backoff_s * random.uniform(1, 1 + JITTER)
         if wait_s + MIN_CALL_S > deadline.left():
             break
         time.sleep(wait_s)

@@ -33,7 +33,8 @@ def alarm_states(template: Json, metrics: Mapping[str, Points], now: float) -> l
     -------
     list of dict
         `name`, `metric`, `breached` (the condition), `help`, `value` (of the latest period; None without
-        data) and `state`: `ALARM`, `OK`, or `INSUFFICIENT_DATA` if the metric is not measured.
+        data) and `state`: `ALARM`, `OK`, or `INSUFFICIENT_DATA` if the metric is not measured, or has no data
+        yet and missing data is ignored.
     """
     return [
         _described(name.removesuffix("Alarm"), resource["Properties"], metrics, now)
@@ -46,9 +47,9 @@ def _described(name: str, alarm: Json, metrics: Mapping[str, Points], now: float
     sign, breaches = COMPARISONS[alarm["ComparisonOperator"]]
     threshold, periods = alarm["Threshold"], alarm["EvaluationPeriods"]
     points = [(at, value) for at, value in metrics.get(alarm["MetricName"], []) if at <= now]
-    end = now
-    if alarm.get("TreatMissingData") == "ignore" and points:  # the state stays that of the last data
-        end = max(at for at, _ in points)
+    end, measured = now, alarm["MetricName"] in metrics
+    if alarm.get("TreatMissingData") == "ignore":  # the state stays that of the last data
+        end, measured = max((at for at, _ in points), default=now), bool(points)
     values: list[float | None] = []
     for number in range(periods):
         last = end - alarm["Period"] * number
@@ -62,5 +63,5 @@ def _described(name: str, alarm: Json, metrics: Mapping[str, Points], now: float
         "breached": f"{sign} {threshold}",
         "help": alarm["AlarmDescription"],
         "value": values[0],
-        "state": state if alarm["MetricName"] in metrics else "INSUFFICIENT_DATA",
+        "state": state if measured else "INSUFFICIENT_DATA",
     }

@@ -38,6 +38,7 @@ def alarm(**properties):
         ({"EvaluationPeriods": 3, "DatapointsToAlarm": 2}, [(999, 6), (830, 6)], "ALARM", 6),
         ({"TreatMissingData": "ignore"}, [(500, 6)], "ALARM", 6),
         ({"TreatMissingData": "ignore"}, [(500, 6), (600, 4)], "OK", 4),
+        ({"TreatMissingData": "ignore"}, [], "INSUFFICIENT_DATA", None),
         ({}, [], "OK", None),
         ({}, None, "INSUFFICIENT_DATA", None),
     ],

@@ -3,24 +3,18 @@
 import copy
 import json
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from samcli.yamlhelper import yaml_parse
 from samtranslator.translator.transform import transform as sam_transform
 
 ROOT = Path(__file__).parents[2]
-ARTIFACT = "s3://artifacts/one"
-
 Json = dict[str, Any]
-
-
-class NoManagedPolicies:
-    """The template names its policies by ARN, so SAM has none to look up."""
-
-    def load(self) -> dict[str, str]:
-        return {}
+Edit = Callable[[Json], None] | None
 
 
 @cache
@@ -30,27 +24,29 @@ def template() -> Json:
 
 
 @cache
-def _transformed(artifact: str, values: tuple[tuple[str, str], ...]) -> Json:
+def _transformed(artifact: str, values: tuple[tuple[str, str], ...], edit: Edit) -> Json:
     source = copy.deepcopy(template())
     source["Globals"]["Function"]["CodeUri"] = artifact  # as `sam deploy` has uploaded it
-    return json.loads(json.dumps(sam_transform(source, dict(values), NoManagedPolicies())))
+    if edit:
+        edit(source)
+    no_policies = SimpleNamespace(load=dict)  # the template names them by ARN, so SAM has none to look up
+    return json.loads(json.dumps(sam_transform(source, dict(values), no_policies)))
 
 
 class Stack:
-    """A stack of the transformed template.
+    """A stack of the transformed template, with the code at `artifact` and values other than the parameters' defaults.
 
-    Parameters
-    ----------
-    name : str
-        Its name.
-    artifact : str
-        Address of the code.
-    **parameters : str
-        Values for the template's parameters other than their defaults.
+    `edit` changes the template before it is transformed.
     """
 
-    def __init__(self, name: str = "clopos-cancel", artifact: str = ARTIFACT, **parameters: str) -> None:
-        self.transformed = _transformed(artifact, tuple(sorted(parameters.items())))
+    def __init__(
+        self,
+        name: str = "clopos-cancel",
+        artifact: str = "s3://artifacts/one",
+        edit: Edit = None,
+        **parameters: str,
+    ) -> None:
+        self.transformed = _transformed(artifact, tuple(sorted(parameters.items())), edit)
         defaults = {key: str(value["Default"]) for key, value in self.transformed["Parameters"].items()}
         assert parameters.keys() <= defaults.keys()
         self._values = {
@@ -83,8 +79,7 @@ class Stack:
 
     def version_of(self, function: str) -> tuple[str, Json]:
         """Return the logical id and the properties of the version behind a function's alias."""
-        logical_id, attribute = self[f"{function}Aliaslive"]["FunctionVersion"]["Fn::GetAtt"]
-        assert attribute == "Version"
+        logical_id, _ = self[f"{function}Aliaslive"]["FunctionVersion"]["Fn::GetAtt"]
         return logical_id, self[logical_id]
 
     def _holds(self, condition: str) -> bool:
@@ -104,6 +99,9 @@ class Stack:
                 return self._substituted(text, {})
             case {"Fn::Sub": [text, variables]}:
                 return self._substituted(text, self._resolved(variables))
+            case {"Fn::Join": [separator, parts]}:
+                texts = self._resolved(parts)
+                return separator.join(texts) if all(isinstance(text, str) for text in texts) else value
             case {"Fn::If": [condition, yes, no]}:
                 return self._resolved(yes if self._holds(condition) else no)
             case {"Fn::Equals": [left, right]}:

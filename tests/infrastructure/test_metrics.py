@@ -8,19 +8,15 @@ import pytest
 from tests.infrastructure.cloudformation import ROOT, Stack
 
 STACK = Stack(EventBusName="orders")
-SERVICE = {"service"}
-# What the functions emit (docs: contract, "Observability"), and by which dimensions.
+# What the functions emit, and by which dimensions.
+BY_SERVICE = (
+    *("OrdersCancelled", "OrdersRejected", "OrdersDeferred", "OrdersFailed", "OrdersDeadLettered"),
+    *("WebhooksAccepted", "WebhooksIgnored", "WebhooksRefused", "MessageAge", "OutcomesUnpublished"),
+    *("CloposLatency", "CloposThrottled", "CloposQuotaLeft", "CloposAccessDenied"),
+    *("TokenRefreshed", "TokenRefreshFailed", "TokenSecondsLeft"),
+)
 EMITTED = {
-    **dict.fromkeys(
-        [
-            *("OrdersCancelled", "OrdersRejected", "OrdersDeferred", "OrdersFailed"),
-            *("WebhooksAccepted", "WebhooksIgnored", "WebhooksRefused"),
-            *("CloposLatency", "CloposThrottled", "CloposQuotaLeft", "CloposAccessDenied"),
-            *("TokenRefreshed", "TokenRefreshFailed", "TokenSecondsLeft"),
-            *("MessageAge", "OutcomesUnpublished"),
-        ],
-        SERVICE,
-    ),
+    **{name: {"service"} for name in BY_SERVICE},
     "InternalErrors": {"service", "function_name", "function_version"},
     "ColdStart": {"service", "function_name"},  # by Powertools
 }
@@ -34,23 +30,26 @@ MEASURED = {
     ("AWS/ApiGateway", "5XXError"): [{"ApiName"}],
     **{("CloposOrders", name): [dimensions] for name, dimensions in EMITTED.items()},
 }
-BODY = json.loads(STACK["Dashboard"]["DashboardBody"])
-WIDGETS = {widget["properties"]["title"]: widget for widget in BODY["widgets"]}
+WIDGETS = json.loads(STACK["StatusDashboard"]["DashboardBody"])["widgets"]
+ALARMS = STACK.of_type("AWS::CloudWatch::Alarm")
 
 
 def on_dashboard():
-    for widget in WIDGETS.values():
-        for first, *rest in widget["properties"]["metrics"]:
-            if isinstance(first, dict):  # a search: all metrics of this name
-                [schema, name] = first["expression"].split("'")[1].split("} MetricName=")
+    for widget in WIDGETS:
+        row = []
+        for metric in widget["properties"].get("metrics", []):
+            if isinstance(metric[0], dict):  # a search: all metrics of this name
+                [schema, name] = metric[0]["expression"].split("'")[1].split("} MetricName=")
                 namespace, *dimensions = schema.removeprefix("{").split(",")
                 yield (namespace, name.split('"')[1]), set(dimensions)
-            else:
-                yield (first, rest[0]), {key for key in rest[1::2] if isinstance(key, str)}
+                continue
+            texts = [each for each in metric if isinstance(each, str)]
+            row = [row[index] if text == "." else text for index, text in enumerate(texts)]  # "." repeats
+            yield (row[0], row[1]), set(row[2::2])
 
 
 def in_alarms():
-    for alarm in STACK.of_type("AWS::CloudWatch::Alarm").values():
+    for alarm in ALARMS.values():
         yield (alarm["Namespace"], alarm["MetricName"]), {each["Name"] for each in alarm["Dimensions"]}
 
 
@@ -76,13 +75,25 @@ def test_the_functions_emit_these_metrics_and_no_other():
     assert EMITTED.keys() - {"ColdStart"} <= texts
 
 
-def test_the_dashboard_is_one_of_the_free_ones():
+@pytest.mark.parametrize("refresh", ["ENABLED", "DISABLED"])
+@pytest.mark.parametrize("bus", ["", "orders"])
+def test_the_dashboard_begins_with_the_state_of_every_alarm_that_outlives_a_deployment(refresh, bus):
+    stack = Stack(TokenRefresh=refresh, EventBusName=bus)
+    first = json.loads(stack["StatusDashboard"]["DashboardBody"])["widgets"][0]
+    assert first["type"] == "alarm"
+    lasting = stack.of_type("AWS::CloudWatch::Alarm").keys() - {name for name in ALARMS if "Crash" in name}
+    assert sorted(first["properties"]["alarms"]) == sorted(f"${{{name}.Arn}}" for name in lasting)
+
+
+def test_the_dashboard_asks_the_log_the_questions_of_the_manual():
+    counted, latest = [each["properties"]["query"] for each in WIDGETS if each["type"] == "log"]
+    logs = "SOURCE '${ApiLogGroup}' | SOURCE '${QueueLogGroup}' | "
+    assert latest.startswith(logs)
+    _, _, stats = counted.removeprefix(logs).partition(" | ")
+    assert stats.replace(" | sort", "\n| sort") in (ROOT / "docs" / "operations.md").read_text()
+
+
+def test_the_dashboard_is_one_of_the_free_ones_and_can_be_left_out():
     """Three dashboards of up to 50 metrics each are free (CloudWatch pricing)."""
     assert len(list(on_dashboard())) <= 50
-
-
-def test_widgets_do_not_overlap():
-    places = [(widget["x"], widget["y"]) for widget in BODY["widgets"]]
-    assert len(set(places)) == len(places)
-    assert all(widget["x"] + widget["width"] <= 24 for widget in BODY["widgets"])
-    assert all(widget["properties"]["region"] == "eu-central-1" for widget in BODY["widgets"])
+    assert Stack(Dashboard="false").of_type("AWS::CloudWatch::Dashboard") == {}

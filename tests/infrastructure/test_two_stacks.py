@@ -55,7 +55,7 @@ def test_the_schedule_has_no_fixed_name():
 
 
 def test_dashboards_whose_names_are_shared_by_all_regions_are_named_for_theirs():
-    assert Stack("one")["Dashboard"]["DashboardName"] == "one-eu-central-1"
+    assert Stack("one")["StatusDashboard"]["DashboardName"] == "one-eu-central-1"
 
 
 def test_metrics_and_events_tell_stacks_apart():

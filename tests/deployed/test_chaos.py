@@ -78,7 +78,7 @@ def queue_workers(stack):
     """Return the processes in which QueueFunction runs."""
     children = psutil.Process(stack.emulator.pid).children()
     alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in alive if "clopos-cancel-queue" in " ".join(child.cmdline())]
+    return [child for child in alive if stack.physical_id("QueueFunction") in " ".join(child.cmdline())]
 
 
 def make_trouble(stack, queue, clopos):

@@ -404,27 +404,27 @@ def test_another_system_stores_the_token(target, read):
 
 
 def test_the_event_source_is_not_as_it_should_be(stack, read, run_aws):
-    client = stack.client("lambda")
+    client, name = stack.client("lambda"), stack.physical_id("QueueFunction")
     (source,) = client.list_event_source_mappings(EventSourceArn=stack.outputs["QueueArn"])[
         "EventSourceMappings"
     ]
     client.update_event_source_mapping(
         UUID=source["UUID"],
-        FunctionName="clopos-cancel-queue",
+        FunctionName=name,
         Enabled=False,
         ScalingConfig={"MaximumConcurrency": 7},
         FunctionResponseTypes=[],
     )
-    client.put_function_concurrency(FunctionName="clopos-cancel-queue", ReservedConcurrentExecutions=0)
+    client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
     lines = read(event_source)
     for line, sentence in zip(
         lines,
         (
-            "function:clopos-cancel-queue, not by the alias live of clopos-cancel-queue",
+            f"function:{name}, not by the alias live of {name}",
             "it is Disabled, so orders wait on the queue",
             "it does not report batch item failures, so a failed message repeats its whole batch",
             "its MaximumConcurrency is 7, but the parameter QueueWorkers is 2",
-            "clopos-cancel-queue cannot run: its reserved concurrency is 0",
+            f"{name} cannot run: its reserved concurrency is 0",
         ),
         strict=True,
     ):

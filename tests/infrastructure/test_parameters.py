@@ -24,7 +24,7 @@ DEFAULTS = {
 OUTPUTS = {
     *("ApiUrl", "QueueUrl", "QueueArn", "DeadLetterQueueUrl"),
     *("TokenSecretArn", "CredentialsSecretArn", "WebhookSecretArn", "TokenRefreshFunctionName"),
-    *("AlarmTopicArn", "ApiId", "LogGroupNames"),
+    *("AlarmTopicArn", "ApiId", "LogGroupNames", "WebhookFunctionName"),
 }
 QUOTA = 300  # Clopos's calls per minute
 BOUNDARY = "arn:aws:iam::111122223333:policy/team/boundary"

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import eventually
-from tests.infrastructure.cloudformation import Stack
+from tests.infrastructure.cloudformation import ROOT, Stack
 
 FIRST, SECOND = "clopos-cancel", "clopos-cancel-second"
 ALIASED = ("ApiFunction", "QueueFunction", "WebhookFunction")
@@ -62,7 +62,11 @@ def second(stack):
     deployment.delete()
 
 
-def test_changed_parameters_reach_the_functions_that_read_them(stack, second):
+def test_changed_parameters_reach_the_functions_that_read_them_and_the_old_versions_still_work(
+    stack, second, clopos
+):
+    """During a gradual deployment, the old version gets 90 % of the calls, with the policies of the new one."""
+
     def deployed(**parameters):
         second.deploy("update", CloposBaseUrl=stack.clopos.url, **parameters)
         return {function: second.live(function) for function in ALIASED}
@@ -78,6 +82,13 @@ def test_changed_parameters_reach_the_functions_that_read_them(stack, second):
     client, worker = stack.client("lambda"), f"{second.physical_id('QueueFunction')}:live"
     [source] = client.list_event_source_mappings(FunctionName=worker)["EventSourceMappings"]
     assert source["ScalingConfig"]["MaximumConcurrency"] == 3
+
+    event = (ROOT / "events" / "api.json").read_text()
+    answer = client.invoke(FunctionName=second.physical_id("ApiFunction"), Qualifier="1", Payload=event)
+    assert json.load(answer["Payload"])["statusCode"] == 200
+    lines = stack.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{SECOND}-api")["events"]
+    assert "order cancelled" in str(lines)
+    assert "outcomes not published" not in str(lines), "version 1 still publishes on the bus that it knows"
 
 
 @pytest.mark.parametrize(

@@ -91,24 +91,6 @@ def test_the_number_of_workers_is_set_in_one_place():
     assert stack["QueueFunction"]["Environment"]["Variables"]["QUEUE_WORKERS"] == "7"
 
 
-@pytest.mark.parametrize("bus", ["default", "orders"])
-def test_only_a_stack_with_an_event_bus_may_publish_and_only_there(bus):
-    assert "events:" not in str(Stack().resources)
-    stack = Stack(EventBusName=bus)
-    assert [
-        (statement["Action"], statement["Resource"])
-        for statement in stack["OutcomePolicy"]["PolicyDocument"]["Statement"]
-    ] == [("events:PutEvents", f"arn:aws:events:eu-central-1:111122223333:event-bus/{bus}")]
-    roles = {
-        logical_id
-        for logical_id, role in stack.of_type("AWS::IAM::Role").items()
-        if {"Ref": "OutcomePolicy"} in role.get("ManagedPolicyArns", [])
-    }
-    assert roles == {"ApiRole", "QueueRole"}
-    for function in ("ApiFunction", "QueueFunction"):
-        assert stack[function]["Environment"]["Variables"]["EVENT_BUS_NAME"] == bus
-
-
 def test_every_role_has_the_permissions_boundary():
     roles = Stack(PermissionsBoundaryArn=BOUNDARY).of_type("AWS::IAM::Role")
     assert len(roles) == 6

@@ -1,10 +1,11 @@
-"""The template on the AWS emulator: a second stack, changed and refused parameters, alarms that are heard."""
+"""The template on the AWS emulator: a second stack and its end, changed and refused parameters, alarms that are heard."""
 
 import json
 
 import pytest
 from botocore.exceptions import ClientError
 
+from local.emulator.clients import Queue
 from tests.conftest import eventually
 from tests.infrastructure.cloudformation import ROOT, Stack
 
@@ -89,6 +90,23 @@ def test_changed_parameters_reach_the_functions_that_read_them_and_the_old_versi
     lines = stack.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{SECOND}-api")["events"]
     assert "order cancelled" in str(lines)
     assert "outcomes not published" not in str(lines), "version 1 still publishes on the bus that it knows"
+
+
+def test_a_deleted_stack_leaves_what_cannot_be_made_again_and_its_name_can_be_used_again(
+    stack, second, sqs, secretsmanager
+):
+    names = ("Queue", "DeadLetterQueue", "CredentialsSecret", "WebhookSecret", "TokenSecret")
+    queue, dead_letters, credentials, webhook, token = (second.physical_id(name) for name in names)
+    sqs.send_message(QueueUrl=dead_letters, MessageBody='{"order_id": 404}')
+    signing = secretsmanager.get_secret_value(SecretId=webhook)["SecretString"]
+    second.delete()
+    assert Queue(sqs, queue).counts() == (0, 0)
+    assert len(Queue(sqs, dead_letters).take_all()) == 1
+    assert secretsmanager.get_secret_value(SecretId=webhook)["SecretString"] == signing
+    assert "DeletedDate" not in secretsmanager.describe_secret(SecretId=credentials)
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        secretsmanager.get_secret_value(SecretId=token)
+    second.deploy("create")
 
 
 @pytest.mark.parametrize(

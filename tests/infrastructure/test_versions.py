@@ -44,6 +44,21 @@ def test_changed_code_makes_a_new_version_and_the_one_before_is_kept_so_that_one
     """With new code it leaves the template, with new parameters it is replaced. With the stack, functions go."""
     stack = Stack()
     assert stack.version_of(function)[0] != Stack(artifact="s3://artifacts/two").version_of(function)[0]
+    version = stack.resources[stack.version_of(function)[0]]
+    assert (version["DeletionPolicy"], version["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert "DeletionPolicy" not in stack.resources[function]
+
+
+def test_an_edit_that_changes_nothing_for_lambda_makes_a_new_version_all_the_same_which_lambda_refuses():
+    """The trap that CONTRIBUTING warns of. If this fails, SAM has mended it, and the rule can go."""
+
+    def edit(source):
+        variables = source["Resources"]["ApiFunction"]["Properties"]["Environment"]["Variables"]
+        variables["EVENT_BUS_NAME"] = {"Fn::Sub": "${EventBusName}"}
+
+    edited = Stack(edit=edit)
+    assert edited["ApiFunction"] == Stack()["ApiFunction"]
+    assert edited.version_of("ApiFunction")[0] != Stack().version_of("ApiFunction")[0]
 
 
 @pytest.mark.parametrize("function", ALIASED)

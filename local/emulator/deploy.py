@@ -113,7 +113,8 @@ def deploy(client: Client, endpoint: str, stack_name: str, parameters: Mapping[s
     """
     template = built_template()
     _upload_artifacts(client, template)
-    _create_stack(client, stack_name, template, {**parameters, **FIXED_PARAMETERS})
+    parameters = {**parameters, **FIXED_PARAMETERS}
+    _create_stack(client, stack_name, template, parameters)
 
     def physical_id(logical_id: str) -> str:
         answer = client("cloudformation").describe_stack_resource(
@@ -121,7 +122,8 @@ def deploy(client: Client, endpoint: str, stack_name: str, parameters: Mapping[s
         )
         return str(answer["StackResourceDetail"]["PhysicalResourceId"])
 
-    _reserve_concurrency(client, template, physical_id)
+    if parameters.get("ReserveConcurrency") != "false":
+        _reserve_concurrency(client, template, physical_id)
     _customize_gateway_responses(client, template, physical_id)
     _limit_methods(client, template, physical_id)
     described = client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
@@ -182,9 +184,9 @@ def _reserve_concurrency(client: Client, template: Json, physical_id: Callable[[
     """Set the reserved concurrency of functions, which the emulator's CloudFormation ignores."""
     for logical_id, function in functions(template).items():
         if "ReservedConcurrentExecutions" in function:
+            _, reserved, _ = function["ReservedConcurrentExecutions"]["Fn::If"]
             client("lambda").put_function_concurrency(
-                FunctionName=physical_id(logical_id),
-                ReservedConcurrentExecutions=function["ReservedConcurrentExecutions"],
+                FunctionName=physical_id(logical_id), ReservedConcurrentExecutions=reserved
             )
 
 

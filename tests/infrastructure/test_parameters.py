@@ -19,6 +19,7 @@ DEFAULTS = {
     "EventBusName": "",
     "PermissionsBoundaryArn": "",
     # Not in the contract's table, which may be added to.
+    "ReserveConcurrency": "true",
     "Dashboard": "true",
 }
 OUTPUTS = {
@@ -89,6 +90,13 @@ def test_the_number_of_workers_is_set_in_one_place():
     stack = Stack(QueueWorkers="7")
     assert stack["QueueFunctionMessages"]["ScalingConfig"] == {"MaximumConcurrency": "7"}
     assert stack["QueueFunction"]["Environment"]["Variables"]["QUEUE_WORKERS"] == "7"
+
+
+@pytest.mark.parametrize(("reserve", "reserved"), [("true", 1), ("false", None)])
+def test_one_refresh_runs_at_a_time_unless_the_account_is_too_small(reserve, reserved):
+    functions = Stack(ReserveConcurrency=reserve).of_type("AWS::Lambda::Function")
+    found = {name: function.get("ReservedConcurrentExecutions") for name, function in functions.items()}
+    assert found == {name: reserved if name == "TokenRefreshFunction" else None for name in functions}
 
 
 def test_every_role_has_the_permissions_boundary():

@@ -39,9 +39,5 @@ def test_every_function_of_lambda_logs_json_at_the_level_of_powertools():
         assert function["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == "INFO"
 
 
-def test_only_one_refresh_runs_at_a_time():
-    assert STACK["TokenRefreshFunction"]["ReservedConcurrentExecutions"] == 1
-
-
 def test_the_runtime_is_the_one_that_the_bytecode_is_made_for():
     assert template()["Globals"]["Function"]["Runtime"] == "python{}.{}".format(*RUNTIME)

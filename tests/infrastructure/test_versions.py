@@ -17,6 +17,7 @@ OTHER_VALUES = {
     "EventBusName": "orders",
     "GradualDeployments": "false",
     "PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary",
+    "ReserveConcurrency": "false",
     "Dashboard": "false",
 }
 

@@ -1,8 +1,14 @@
-"""What is left of a stack that is deleted, and what no deployment may change."""
+"""What is left of a stack that is deleted, and what `sam deploy` and `sam delete` of one brand do to another's."""
+
+import copy
+import json
+from unittest.mock import MagicMock
 
 import pytest
+from samcli.commands.delete import delete_context
+from samcli.lib.config.samconfig import SamConfig
 
-from tests.infrastructure.cloudformation import Stack
+from tests.infrastructure.cloudformation import ROOT, Stack, template
 
 STACK = Stack()
 
@@ -23,3 +29,58 @@ def test_no_deployment_writes_over_a_secret_and_nobody_edits_how_the_webhook_sec
         "ExcludePunctuation": True,
         "ExcludeCharacters": "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
     }
+
+
+@pytest.fixture
+def brands(tmp_path):
+    """What `sam deploy` and `sam delete` read, with the example for another brand in samconfig.toml uncommented."""
+    settings, example = (ROOT / "samconfig.toml").read_text().split("# [otherbrand", 1)
+    (tmp_path / "samconfig.toml").write_text(settings + "[otherbrand" + example.replace("\n# ", "\n"))
+    config = SamConfig(str(tmp_path))
+    return [config.get_all(["deploy"], "parameters", name) for name in ("default", "otherbrand")]
+
+
+def test_each_brand_has_a_stack_parameters_and_a_folder_for_its_code_of_its_own(brands):
+    one, other = brands
+    assert one["stack_name"] == one["s3_prefix"] == STACK["Api"]["Name"]
+    assert other["stack_name"] == other["s3_prefix"] != one["s3_prefix"]
+    differ = {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
+    assert differ == {"stack_name", "s3_prefix", "parameter_overrides"}
+
+
+def code_left_after_deleting(stack, prefixes, monkeypatch):
+    """Run SAM CLI's own deletion of a stack. One bucket has the code of all stacks, each under its prefix."""
+    source = copy.deepcopy(template())
+    for resource in source["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            resource["Properties"]["CodeUri"] = f"s3://bucket/{prefixes[stack]}/code"
+    code = {f"{prefix}/code" for prefix in prefixes.values()}
+    aws = MagicMock()
+    aws.get_template.return_value = {"TemplateBody": json.dumps(source)}
+    aws.describe_stacks.side_effect = lambda StackName: {  # noqa: N803
+        "Stacks": [{"EnableTerminationProtection": False}] if StackName == stack else []
+    }
+    aws.list_objects_v2.side_effect = lambda **request: {
+        "Contents": [{"Key": key} for key in sorted(code) if key.startswith(request["Prefix"])]
+    }
+    aws.delete_object.side_effect = lambda **request: code.discard(request["Key"])
+    monkeypatch.setattr(
+        delete_context, "get_boto_client_provider_with_config", lambda **_: lambda service: aws
+    )
+    monkeypatch.setattr(delete_context, "delete_web_function_code_bucket", lambda *_: None)
+    with delete_context.DeleteContext(stack, "eu-central-1", "", True, None, None) as deletion:
+        deletion.run()
+    aws.delete_stack.assert_called_once()
+    return code
+
+
+def test_sam_delete_of_one_brand_leaves_the_code_of_the_other(brands, monkeypatch):
+    prefixes = {brand["stack_name"]: brand["s3_prefix"] for brand in brands}
+    first, other = prefixes
+    assert code_left_after_deleting(other, prefixes, monkeypatch) == {f"{first}/code"}
+
+
+def test_sam_delete_takes_the_code_of_every_stack_with_the_same_prefix(monkeypatch):
+    """Why each command that deploys another stack names a prefix: the first one's next rollback finds no code."""
+    prefixes = {"one": "clopos-cancel", "two": "clopos-cancel"}
+    assert code_left_after_deleting("two", prefixes, monkeypatch) == set()

@@ -97,3 +97,11 @@ def test_the_dashboard_is_one_of_the_free_ones_and_can_be_left_out():
     """Three dashboards of up to 50 metrics each are free (CloudWatch pricing)."""
     assert len(list(on_dashboard())) <= 50
     assert Stack(Dashboard="false").of_type("AWS::CloudWatch::Dashboard") == {}
+
+
+def test_the_costs_page_counts_the_alarms_and_metrics_that_there_are():
+    costs = (ROOT / "docs" / "costs.md").read_text()
+    stacks = (Stack(), STACK, Stack(TokenRefresh="DISABLED"))
+    counts = [len(stack.of_type("AWS::CloudWatch::Alarm")) for stack in stacks]
+    assert "{} alarms ({} with `EventBusName`, {} with `TokenRefresh=DISABLED`)".format(*counts) in costs
+    assert f"These are {len(BY_SERVICE)}." in costs

@@ -2,9 +2,12 @@
 
 import copy
 import json
+import re
+import shlex
 from unittest.mock import MagicMock
 
 import pytest
+from samcli.cli.types import CfnParameterOverridesType
 from samcli.commands.delete import delete_context
 from samcli.lib.config.samconfig import SamConfig
 
@@ -84,3 +87,33 @@ def test_sam_delete_takes_the_code_of_every_stack_with_the_same_prefix(monkeypat
     """Why each command that deploys another stack names a prefix: the first one's next rollback finds no code."""
     prefixes = {"one": "clopos-cancel", "two": "clopos-cancel"}
     assert code_left_after_deleting("two", prefixes, monkeypatch) == set()
+
+
+COMMANDS = [
+    command.replace("\\\n", "")
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for command in re.findall(r"sam deploy(?:[^`\n]|\\\n)*", page.read_text())
+    if "--template-file" not in command  # a template without code
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_documented_deployment_of_another_stack_keeps_its_code_apart(command):
+    if name := re.search(r"--stack-name (\S+)", command):
+        assert f"--s3-prefix {name[1]}" in command
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if "--parameter-overrides" in each])
+def test_documented_parameters_are_those_of_the_template_in_a_form_that_sam_reads(command):
+    """`EventBusName=` is not: SAM CLI drops it, or refuses it."""
+    [_, given] = command.removesuffix(" &").split("--parameter-overrides ")
+    for word in shlex.split(given.partition(" --")[0]):
+        parsed = CfnParameterOverridesType().convert(word, None, None)
+        assert len(parsed) == word.count("=")
+        assert parsed.keys() <= template()["Parameters"].keys()
+
+
+@pytest.mark.parametrize("page", ["first-deployment.md", "operations.md", "costs.md", "emulator.md"])
+def test_documented_commands_run_on_macos_and_in_every_partition(page):
+    text = (ROOT / "docs" / page).read_text()
+    assert re.findall(r"sed -i|date -d|readlink -f|grep -\w*P|stat -c|xargs -r|arn:aws:", text) == []

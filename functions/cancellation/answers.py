@@ -123,10 +123,10 @@ def read_check(answer: Exchange, order: Order, refusal: Refused) -> dict[str, An
     """
     try:
         data = read_data(answer, order)
-    except Refused:  # a GET is not refused because of the order's state, so this says nothing about it
-        raise _bad_response(answer) from None
+    except Refused as exc:  # a GET is not refused because of the order's state, so this says nothing about it
+        raise CancelError(exc.code, exc.message, exc.upstream, exc.retry_after_s) from None
     status = data.get("status")
-    if not isinstance(status, str):
+    if not isinstance(status, str) or not status:
         raise _bad_response(answer)
     if status == "IGNORE":
         return read_order(data)
@@ -135,7 +135,7 @@ def read_check(answer: Exchange, order: Order, refusal: Refused) -> dict[str, An
         text = "Clopos does not cancel this order, although its status is PENDING"
         raise CancelError("clopos_bad_response", text, refusal.upstream, refusal.retry_after_s)
     receipt = data.get("receipt")
-    receipt_id = receipt.get("id") if isinstance(receipt, dict) else None
+    receipt_id = receipt.get("id") if isinstance(receipt, dict) else data.get("receipt_id")
     found = {"status": printable(status), "receipt_id": receipt_id if type(receipt_id) is int else None}
     text = f"{EXPLANATIONS['order_not_cancellable']}: its status is {found['status']}"
     if found["receipt_id"] is not None:
@@ -162,7 +162,7 @@ def read_data(answer: Exchange, order: Order) -> dict[str, Any]:
 
 def error_of(answer: Exchange, content: dict[str, Any], order_id: str = "") -> CancelError:
     """Return the error for an answer that is not a success."""
-    explanation, status = read_explanation(content), answer.status or 0
+    explanation, status = read_explanation(content), 200 if _is_2xx(answer) else answer.status or 0
     meanings = {} if content.get("success") is True else WORDS.get(status, {})
     meaning = _meaning_of_words(explanation, meanings, order_id)
     if meaning is None and status in VAGUE_STATUSES:
@@ -180,15 +180,16 @@ def error_of(answer: Exchange, content: dict[str, Any], order_id: str = "") -> C
 
 def read_explanation(content: Mapping[str, Any]) -> Explanation:
     """Read the error of an answer: texts in `error` and `message`, or a list of objects in `error`."""
-    error, message, http_code = content.get("error"), content.get("message"), None
-    if isinstance(error, list):
-        entry = next((entry for entry in error if isinstance(entry, dict)), {})
-        error, http_code = entry.get("exception"), entry.get("http_code")
-        message = entry.get("message", message)
+    error, message, http_code = content.get("error"), content.get("message"), ""
+    if isinstance(error, list) and error:
+        error = error[0]
+    if isinstance(error, dict):
+        http_code, message = str(error.get("http_code")), error.get("message", message)
+        error = error.get("exception")
     return Explanation(
         error if isinstance(error, str) else None,
         message if isinstance(message, str) else None,
-        http_code if type(http_code) is int else None,
+        int(http_code) if http_code.isdecimal() else None,
     )
 
 
@@ -209,7 +210,11 @@ def read_json(answer: Exchange) -> dict[str, Any]:
 
 def is_success(answer: Exchange, content: Mapping[str, Any]) -> bool:
     """Whether Clopos says that a call succeeded."""
-    return 200 <= (answer.status or 0) < 300 and content.get("success") is True
+    return _is_2xx(answer) and content.get("success") is True
+
+
+def _is_2xx(answer: Exchange) -> bool:
+    return 200 <= (answer.status or 0) < 300
 
 
 def is_id(value: object) -> bool:

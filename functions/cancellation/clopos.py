@@ -24,7 +24,7 @@ from cancellation.errors import CancelError
 from cancellation.exchange import MIN_CALL_S, Connections, Exchange, tls_context
 from cancellation.messages import Order
 from cancellation.pacing import Pacer
-from cancellation.redaction import redact
+from cancellation.redaction import redact, redact_fields
 
 # `with` adds the order's receipt, if there is one.
 CHECK_QUERY = "?with[0]=receipt:id,service_notification_id,status"
@@ -79,7 +79,7 @@ class Clopos:
         except CancelError as exc:
             self._connections.disconnect()
             return Attempt(exchanges, error=_without_secrets(exc, token))
-        return Attempt(exchanges, data={**redact(data, (token,)), "id": data["id"]})
+        return Attempt(exchanges, data={**redact_fields(data, (token,)), "id": data["id"]})
 
     def rejects(self, token: str, deadline: Deadline) -> bool:
         """Return whether Clopos rejects a token (`GET /orders/{id}` of an order that does not exist)."""
@@ -157,8 +157,8 @@ def _without_secrets(error: CancelError, *secrets: str) -> CancelError:
     return replace(
         error,
         message=redact(error.message, secrets),
-        upstream=redact(error.upstream, secrets),
-        order=redact(error.order, secrets),
+        upstream=error.upstream and redact_fields(error.upstream, secrets),
+        order=error.order and redact_fields(error.order, secrets),
     )
 
 

@@ -90,7 +90,7 @@ def parse_message(body: str, cancellation_types: Collection[str]) -> Order:
         `invalid_request`, with what the sender has to change.
     """
     way = _way_to_order(load_json(body, NOT_JSON))
-    types = [layer["type"] for layer in way if "type" in layer and isinstance(layer.get("data"), dict | str)]
+    types = [layer.get("type") for layer in way if isinstance(layer.get("data"), dict | str)]
     return _read_order(way, types, cancellation_types)
 
 
@@ -107,7 +107,7 @@ def parse_webhook(body: str, cancellation_types: Collection[str]) -> Order:
         `invalid_request`, with what the sender has to change.
     """
     way = _way_to_order(load_json(body, NOT_JSON))
-    return _read_order(way, [layer["type"] for layer in way if "type" in layer], cancellation_types)
+    return _read_order(way, [layer.get("type") for layer in way], cancellation_types)
 
 
 def _way_to_order(message: Any, depth: int = MAX_LAYERS) -> list[dict[str, Any]]:
@@ -129,8 +129,9 @@ def _way_to_order(message: Any, depth: int = MAX_LAYERS) -> list[dict[str, Any]]
 def _read_order(way: list[dict[str, Any]], types: list[Any], cancellation_types: Collection[str]) -> Order:
     if any(layer.get("source") == SOURCE or {"outcome", "result"} <= layer.keys() for layer in way):
         raise CancelError("invalid_request", "an outcome event of this project is not a cancellation request")
-    if types and not (isinstance(types[0], str) and types[0] in cancellation_types):
-        raise NotACancellation(printable(str(types[0])))
+    outermost = next((type_ for type_ in types if type_ is not None), None)
+    if outermost is not None and not (isinstance(outermost, str) and outermost in cancellation_types):
+        raise NotACancellation(printable(str(outermost)))
     message: Any = way[-1] if way else None  # something else than an object
     if way and "order_id" not in message:
         raise CancelError("invalid_request", f"order_id is missing: {CANCEL_MESSAGE['description']}")

@@ -12,25 +12,28 @@ from typing import Any
 PIECE_CHARS = 8  # shorter pieces also occur in ordinary words
 
 
-def redact(value: Any, secrets: tuple[str, ...]) -> Any:
-    """Return a JSON value with every part of the secrets masked in its texts.
+def redact_fields(fields: dict[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]:
+    """Return fields with the secrets masked in texts; an object with a part of one becomes None."""
+    redacted: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, str):
+            value = redact(value, secrets)
+        elif isinstance(value, dict) and redact(text := json.dumps(value), secrets) != text:
+            value = None
+        redacted[name] = value
+    return redacted
+
+
+def redact(text: str, secrets: tuple[str, ...]) -> str:
+    """Return a text with every part of the secrets masked.
 
     Any eight characters in a row that also occur in a secret are masked, in any case or encoding: Clopos may
     repeat a token truncated, in capitals, or inside a sentence. The token that a JWT holds in its payload is
     as secret as the JWT (developer.clopos.com, authentication).
     """
-    if isinstance(value, str):
-        return _redact_text(value, _pieces(secrets))
-    if isinstance(value, list):
-        return [redact(item, secrets) for item in value]
-    if isinstance(value, dict):
-        return {redact(key, secrets): redact(item, secrets) for key, item in value.items()}
-    return value
-
-
-def _redact_text(text: str, pieces: frozenset[str]) -> str:
     if len(text) < PIECE_CHARS:
         return text
+    pieces = _pieces(secrets)
     if "%" not in text and not any(piece in pieces for piece in _cut(_fold(text))):
         return text  # nearly always the case, so it has to be fast
     hidden = [False] * len(text)

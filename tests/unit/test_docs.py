@@ -1,30 +1,28 @@
-"""The documentation: its links, its examples, and the tables that repeat what the project says elsewhere."""
+"""The documentation: its links, its examples, and the tables that repeat what the project says elsewhere.
 
-import ast
+tests/deployed/test_callers.py runs the examples of docs/callers.md.
+"""
+
 import json
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 from cfnlint.api import lint
-from markdown_it import MarkdownIt
 from samtranslator.yaml_helper import yaml_parse
 
 from cancellation.errors import ERROR_KINDS
+from tests.pages import MARKDOWN, ROOT, code_blocks
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-MARKDOWN = MarkdownIt("commonmark").enable("table")
 
 
 def blocks(language):
     """Return the code blocks in a language: (page:line, text)."""
     return [
-        pytest.param(token.content, id=f"{page.relative_to(ROOT)}:{token.map[0] + 1}")
+        pytest.param(text, id=f"{page.relative_to(ROOT)}:{line}")
         for page in PAGES
-        for token in MARKDOWN.parse(page.read_text())
-        if token.type == "fence" and token.info == language
+        for line, text in code_blocks(page, language).items()
     ]
 
 
@@ -58,25 +56,20 @@ def test_links_inside_the_project_lead_somewhere(page):
     assert not broken
 
 
-@pytest.mark.parametrize("text", blocks("python"))
-def test_python_examples_compile_and_import_what_they_use_and_nothing_else(text):
-    tree = ast.parse(text)
-    imported = {
-        alias.asname or alias.name.partition(".")[0]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for alias in node.names
-    }
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    assert imported <= used
-
-
 @pytest.mark.parametrize("text", blocks("bash"))
 def test_shell_examples_are_shell(text):
     checked = subprocess.run(
         ["bash", "-n"], input=text.replace("<tag or commit>", "v1"), text=True, capture_output=True
     )
     assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("text", blocks("bash"))
+def test_each_other_stack_is_deployed_with_a_prefix_of_its_own(text):
+    """`sam delete` deletes everything under a stack's prefix."""
+    for command in re.findall(r"sam deploy(?:[^\n]|\\\n)*", text):
+        stack = re.search(r"--stack-name (\S+)", command)
+        assert not stack or f"--s3-prefix {stack[1]}" in command
 
 
 @pytest.mark.parametrize("text", blocks("json"))
@@ -98,10 +91,10 @@ def test_the_readme_has_every_parameter_with_its_default():
         assert row.strip().strip("`") == (str(parameter["Default"]) or "empty")
 
 
-def test_the_readme_has_every_error_with_its_rules():
-    readme = (ROOT / "README.md").read_text()
+def test_the_page_for_callers_has_every_error_with_its_rules():
+    page = (ROOT / "docs" / "callers.md").read_text()
     for code, kind in ERROR_KINDS.items():
-        (row,) = re.findall(rf"^\| `{code}` \|(.*)\|$", readme, re.MULTILINE)
+        (row,) = re.findall(rf"^\| `{code}` \|(.*)\|$", page, re.MULTILINE)
         status, retry, queue = [cell.strip() for cell in row.split("|")[:3]]
         assert str(kind.status) in status
         assert retry == ("yes" if kind.retryable else "no")

@@ -19,8 +19,8 @@ unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONDO
     VIRTUAL_ENV PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_PYTHON PIP_REQUIRE_VIRTUALENV PIP_REQUIREMENT \
     PIP_CONSTRAINT PIP_BUILD_CONSTRAINT PIP_EDITABLE PIP_DRY_RUN PIP_NO_DEPS PIP_PRE PIP_NO_BINARY PIP_ONLY_BINARY \
     PIP_PLATFORM PIP_PYTHON_VERSION PIP_IMPLEMENTATION PIP_ABI PIP_REPORT PIP_QUIET PIP_VERBOSE PIP_LOG
-# Only these two targets use the operator's own AWS account (or AWS_ENDPOINT_URL).
-ifeq ($(filter doctor redrive,$(MAKECMDGOALS)),)
+# Only these targets use the operator's own AWS account (or AWS_ENDPOINT_URL).
+ifeq ($(filter doctor redrive package,$(MAKECMDGOALS)),)
 unexport AWS_PROFILE AWS_DEFAULT_PROFILE AWS_ENDPOINT_URL
 endif
 
@@ -90,6 +90,20 @@ build: .venv/.installed ## sam build: the artifact that is deployed, here and on
 	@$(PY) -m tools.step --title "Building the functions (sam build)" --log .local/build.log \
 	    --count "Running CustomMakeBuilder:MakeBuild" --total $(words $(FUNCTIONS)) --unit functions \
 	    -- env $(SAM) build
+
+# The second `sam package` uploads the packaged template itself, under a name that changes with its contents, and prints
+# its address.
+PACKAGED := .aws-sam/packaged.yaml
+.PHONY: package
+package: build ## Package the stack for other stacks to include: BUCKET=... [PREFIX=clopos-cancel]
+	@[ -n "$(BUCKET)" ] || { echo "Name an S3 bucket for the code and the template: make package BUCKET=..." >&2; exit 1; }
+	@package() { $(SAM) package --s3-bucket "$(BUCKET)" --s3-prefix "$(or $(PREFIX),clopos-cancel)" --no-progressbar "$$@"; }; \
+	package --template-file .aws-sam/build/template.yaml --output-template-file $(PACKAGED) >.local/package.log 2>&1 \
+	    && printf 'Resources: {Packaged: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: packaged.yaml}}}' \
+	        >.aws-sam/parent.yaml \
+	    && package --template-file .aws-sam/parent.yaml --output-template-file .aws-sam/address.yaml >>.local/package.log 2>&1 \
+	    || { cat .local/package.log >&2; exit 1; }
+	@sed -n 's/.*TemplateURL: *//p' .aws-sam/address.yaml
 
 # sam build calls these in the project's root, with the folder to fill in ARTIFACTS_DIR.
 .PHONY: $(FUNCTIONS:%=build-%)

@@ -1,15 +1,63 @@
-"""The arguments that Lambda passes to a handler: SQS records, and the context of an invocation.
+"""What Lambda gives to a function: its environment variables, SQS records, and the context of an invocation.
 
 This module only imports the standard library: the benchmark loads it into a process that has no packages.
 """
 
 import base64
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
+
+
+def environment_variables(
+    template: Mapping[str, Any], function: str, artifact: Path, references: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the variables with which Lambda starts a function, without those of its role.
+
+    Parameters
+    ----------
+    template : dict
+        The template, parsed.
+    function : str
+        The function's logical id.
+    artifact : Path
+        Its code folder.
+    references : mapping
+        The values of the variables for which the template has a reference; a parameter's is else its default.
+    """
+
+    def value(name: str, text: Any) -> str:
+        if isinstance(text, str):
+            return text
+        if name not in references and text.get("Ref") in template["Parameters"]:
+            return str(template["Parameters"][text["Ref"]]["Default"])
+        return references[name]
+
+    common, own = template["Globals"]["Function"], template["Resources"][function]["Properties"]
+    logging = {**common["LoggingConfig"], **own.get("LoggingConfig", {})}
+    variables = {**common["Environment"]["Variables"], **own["Environment"]["Variables"]}
+    return {
+        "PATH": os.defpath,
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "_HANDLER": own["Handler"],
+        "LAMBDA_TASK_ROOT": str(artifact),
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{common['Runtime']}",
+        "AWS_LAMBDA_FUNCTION_NAME": function,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(common["MemorySize"]),
+        "AWS_LAMBDA_FUNCTION_VERSION": "1",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_FORMAT": logging["LogFormat"],
+        "AWS_LAMBDA_LOG_LEVEL": logging["ApplicationLogLevel"],
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        **{name: value(name, text) for name, text in variables.items()},
+    }
 
 
 @dataclass

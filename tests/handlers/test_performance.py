@@ -1,24 +1,22 @@
-"""What performance depends on, without a clock: imported modules, package size, and numbers of calls.
+"""What performance depends on, without a clock: what is in the package, imported modules, and numbers of calls.
 
 `make bench` measures the speed itself (docs/performance.md).
 """
 
 import json
+import re
 import subprocess
 import sys
+from collections import defaultdict
 
 import pytest
 
-from local.common import BUILD
-from local.emulator.deploy import archive, files
-from tools.build import RUNTIME
+from local.common import BUILD, ROOT
+from local.emulator.deploy import archive, built_template, files
+from local.lambda_events import environment_variables
+from tests.conftest import FUNCTIONS
+from tools.build import RUNTIME, SERVICES
 
-HANDLERS = {
-    "ApiFunction": "api",
-    "QueueFunction": "queue_worker",
-    "WebhookFunction": "webhook",
-    "TokenRefreshFunction": "token_refresh",
-}
 MB = 1_000_000
 # Modules that a cold start imports: 610 on 3.13, plus 5 % because other versions of Python differ.
 MAX_MODULES = 640
@@ -32,50 +30,32 @@ UNWANTED_FOR_ONE_ROUTE = {
 
 def imported(function):
     """Return the modules that importing a handler from the artifact loads."""
-    environment = {
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_LAMBDA_FUNCTION_NAME": "function",
-        "LAMBDA_TASK_ROOT": str(BUILD / function),
-        "POWERTOOLS_METRICS_NAMESPACE": "CloposOrders",
-        "POWERTOOLS_SERVICE_NAME": "clopos-cancel",
-        "CLOPOS_BASE_URL": "http://127.0.0.1:9",
-        "TOKEN_SECRET_ARN": "none",
-        "TOKEN_REFRESH_FUNCTION": "",
-        "QUEUE_URL": "none",
-        "DEAD_LETTER_QUEUE_URL": "none",
-        "CREDENTIALS_SECRET_ARN": "none",
-        "WEBHOOK_SECRET_ARN": "none",
-        "EVENT_BUS_NAME": "",
-        "QUEUE_WORKERS": "2",
-        "API_RESERVE": "30",
-        "CANCELLATION_TYPES": "order.cancelled",
-    }
     script = (
-        "import importlib, json, sys; sys.path.insert(0, sys.argv[1]); importlib.import_module(sys.argv[2]); "
+        "import importlib, json, sys; importlib.import_module(sys.argv[1]); print(json.dumps([*sys.modules]))"
     )
-    script += "print(json.dumps(sorted(sys.modules)))"
+    nowhere = defaultdict(lambda: "nowhere")
+    variables = environment_variables(built_template(), function, BUILD / function, nowhere)
     run = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", script, BUILD / function, HANDLERS[function]],
-        env=environment,
-        capture_output=True,
-        text=True,
+        [sys.executable, "-S", "-P", "-B", "-c", script, variables["_HANDLER"].removesuffix(".handler")],
+        env={**variables, "PYTHONPATH": str(BUILD / function)},
+        stdout=subprocess.PIPE,
         check=True,
     )
-    return json.loads(run.stdout)
+    return set(json.loads(run.stdout))
 
 
-@pytest.mark.parametrize("function", HANDLERS)
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_cold_start_imports_no_more_than_it_needs(function):
     modules = imported(function)
-    assert not UNWANTED & set(modules)
+    assert not UNWANTED & modules
     assert len(modules) <= MAX_MODULES
 
 
 def test_the_api_does_not_import_what_it_does_not_need():
-    assert not UNWANTED_FOR_ONE_ROUTE & set(imported("ApiFunction"))
+    assert not UNWANTED_FOR_ONE_ROUTE & imported("ApiFunction")
 
 
-@pytest.mark.parametrize("function", HANDLERS)
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_the_package_is_small(function):
     assert len(archive(BUILD / function)) <= 8 * MB
 
@@ -88,6 +68,50 @@ def test_the_package_holds_bytecode_for_the_runtime_or_none():
     if sys.version_info[:2] == RUNTIME:
         sources = [name for name, _ in files(BUILD / "ApiFunction") if name.endswith(".py")]
         assert len(compiled) == len(sources)
+
+
+# Prints where botocore sends a request of each service in each region, and the scope for which it is signed.
+ADDRESSES = """
+import json, sys, botocore.session
+session, addresses = botocore.session.get_session(), []
+session.set_credentials("access-key", "secret-key")
+for service, (operation, parameters) in json.loads(sys.argv[1]).items():
+    for partition in session.get_available_partitions():
+        for region in session.get_available_regions(service, partition):
+            client = session.create_client(service, region)
+            url = client.generate_presigned_url(operation, parameters)
+            addresses.append([service, url.split("?")[0], *url.split("%2F")[2:4]])
+print(json.dumps(addresses))
+"""
+OPERATIONS = {
+    "events": ("put_events", {"Entries": [{"Source": "a", "DetailType": "b", "Detail": "{}"}]}),
+    "lambda": ("invoke", {"FunctionName": "function"}),
+    "secretsmanager": ("get_secret_value", {"SecretId": "secret"}),
+    "sqs": ("list_queues", {}),
+}
+
+
+def test_the_package_knows_the_services_that_the_functions_make_clients_of():
+    sources = [path.read_text() for path in (ROOT / "functions").rglob("*.py")]
+    assert {name for source in sources for name in re.findall(r'\bclient\("(\w+)"', source)} == SERVICES
+
+
+def test_requests_go_where_an_untrimmed_botocore_sends_them():
+    """In every region of every partition; the local stack has addresses of its own and would not show it."""
+    assert OPERATIONS.keys() == SERVICES
+    artifact, untrimmed = (
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-P", "-B", "-c", ADDRESSES, json.dumps(OPERATIONS)],
+                env={"PYTHONPATH": path},
+                stdout=subprocess.PIPE,
+                check=True,
+            ).stdout
+        )
+        for path in (str(BUILD / "ApiFunction"), "")
+    )
+    assert artifact == untrimmed
+    assert ["sqs", "https://sqs.cn-north-1.amazonaws.com.cn/", "cn-north-1", "sqs"] in untrimmed
 
 
 def test_hundreds_of_cancellations_read_the_token_once_and_open_one_connection(

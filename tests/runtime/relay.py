@@ -3,62 +3,46 @@
 import contextlib
 import socket
 import threading
-from typing import Self
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from urllib.parse import urlsplit
 
-HOST = "127.0.0.1"
 
+class Relay(ThreadingTCPServer):
+    """Passes connections on to the server at a URL; `url` is the same through the relay, `opened` counts them."""
 
-class Relay:
-    """Passes connections on to a server, for as long as the ``with`` block lasts.
-
-    Parameters
-    ----------
-    url : str
-        The server's URL.
-
-    Attributes
-    ----------
-    url : str
-        The same through the relay.
-    opened : int
-        How many connections there have been.
-    """
+    daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, url: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Connection)
         parts = urlsplit(url)
-        self._target = (parts.hostname, parts.port)
-        self._listener = socket.create_server((HOST, 0))
-        self._sockets: list[socket.socket] = []
-        self.url = parts._replace(netloc=f"{HOST}:{self._listener.getsockname()[1]}").geturl()
+        self.target = (parts.hostname, parts.port)
+        self.url = parts._replace(netloc="{}:{}".format(*self.server_address)).geturl()
         self.opened = 0
+        self.sockets: list[socket.socket] = []
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
-        self._listener.close()
-        self.close_connections()
+    def server_close(self) -> None:
+        """Stop; called at the end of a ``with`` block."""
+        self.shutdown()
+        super().server_close()
 
     def close_connections(self) -> None:
         """Close every connection, on both sides."""
-        for end in self._sockets:
+        while self.sockets:
             with contextlib.suppress(OSError):  # it is closed already
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-        self._sockets.clear()
+                self.sockets.pop().shutdown(socket.SHUT_RDWR)
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # the listener was closed: the block has ended
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(self._target)
-                self.opened += 1
-                self._sockets += [client, server]
-                for source, target in ((client, server), (server, client)):
-                    threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
+
+class _Connection(BaseRequestHandler):
+    server: Relay
+
+    def handle(self) -> None:
+        with socket.create_connection(self.server.target) as server:
+            self.server.opened += 1
+            self.server.sockets += [self.request, server]
+            threading.Thread(target=_pass_on, args=(server, self.request), daemon=True).start()
+            _pass_on(self.request, server)
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> None:

@@ -1,12 +1,12 @@
 """Handlers answer before Lambda's timeout; if one is killed anyway, no order is lost."""
 
 import json
-import time
 
 import pytest
 
+from local.emulator.clients import Queue
 from tests.conftest import eventually
-from tests.runtime.conftest import event, receive
+from tests.runtime.conftest import batch, event
 from tests.runtime.environment import EnvironmentEnded
 
 NEVER_S = 120  # longer than any of the functions may take
@@ -14,48 +14,44 @@ NEVER_S = 120  # longer than any of the functions may take
 
 def test_an_api_call_is_answered_before_the_timeout(start, clopos):
     clopos.fail(108, {"delay": NEVER_S}, repeat=None)
-    started = time.monotonic()
     result = start("ApiFunction").invoke(event("api.json"), timeout_s=6)
-    assert time.monotonic() - started < 6
     assert json.loads(result.payload["body"])["error"] == "clopos_timeout"
+    assert result.left_s > 0
 
 
-def test_a_batch_is_settled_before_the_timeout(start, clopos, stack, references, make_queue):
+def test_a_batch_is_settled_before_the_timeout(start, clopos, queue):
     clopos.add_order(109)
     clopos.fail(108, {"delay": NEVER_S}, repeat=None)
-    sqs = stack.client("sqs")
-    for order in (108, 109):
-        sqs.send_message(QueueUrl=references["QUEUE_URL"], MessageBody=json.dumps({"order_id": order}))
-    batch = receive(sqs, references["QUEUE_URL"])
-    started = time.monotonic()
-    result = start("QueueFunction").invoke({"Records": batch}, timeout_s=20)
-    assert time.monotonic() - started < 20
-    late = next(record["messageId"] for record in batch if "108" in record["body"])
+    _, late = queue.send({"order_id": 109}, {"order_id": 108})
+    sent = batch(queue)
+    sent["Records"].sort(
+        key=lambda record: record["messageId"] == late
+    )  # a new worker waits for its first answer
+    result = start("QueueFunction").invoke(sent, timeout_s=20)
     assert result.payload == {"batchItemFailures": [{"itemIdentifier": late}]}
+    assert result.left_s > 0
 
 
-def test_a_batch_whose_worker_is_killed_comes_back_and_is_done(start, clopos, stack, references, make_queue):
+def test_a_batch_whose_worker_is_killed_comes_back_and_is_done(start, clopos, sqs, dead_letters, references):
     """The worker has cancelled one order, waits for another one, and has not called SQS yet."""
-    references["QUEUE_URL"] = queue = make_queue(VisibilityTimeout="4")
+    queue = Queue.create(sqs, VisibilityTimeout="4")
+    references["QUEUE_URL"] = queue.url
     clopos.add_order(109)
     clopos.fail(109, {"delay": NEVER_S, "processed": False})
-    sqs = stack.client("sqs")
-    for order in (108, 109):
-        sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"order_id": order}))
-    batch = receive(sqs, queue)
+    sent = queue.send({"order_id": 108}, {"order_id": 109})
     worker = start("QueueFunction")
-    invocation = worker.start({"Records": batch})
+    invocation = worker.start(batch(queue))
     eventually(lambda: clopos.order(108)["status"] == "IGNORE" and len(clopos.calls()) == 2)
     worker.kill()
     with pytest.raises(EnvironmentEnded):
         invocation.result(0)
     assert clopos.order(109)["status"] == "PENDING"
 
-    again = []
-    while len(again) < len(batch):
-        again += receive(sqs, queue, wait_s=5)
-    assert {record["messageId"] for record in again} == {record["messageId"] for record in batch}
-    result = start("QueueFunction").invoke({"Records": again})
+    records = {}
+    while len(records) < len(sent):
+        records |= {record["messageId"]: record for record in batch(queue)["Records"]}
+    assert set(records) == set(sent)
+    result = start("QueueFunction").invoke({"Records": list(records.values())})
     assert result.payload == {"batchItemFailures": []}
     assert clopos.statuses() == {"108": "IGNORE", "109": "IGNORE"}
-    assert receive(sqs, references["DEAD_LETTER_QUEUE_URL"]) == []
+    assert dead_letters.take_all() == []

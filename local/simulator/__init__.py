@@ -1,38 +1,25 @@
-"""Clopos Open API v2, simulated from its public documentation, for development and tests.
+"""Clopos Open API v2, simulated from its documentation and from what integrators report.
 
 `Simulator` runs one in a thread; ``python -m local.simulator`` runs one as a process, which `SimulatorClient`
-controls. `Settings` are the state of Clopos; a `Fault` is how it answers a certain call.
+controls. `Settings` are the state of Clopos; a `Fault` is how it answers a call, and `FAULTS` is the table of
+those that have a name, with what the two triggers make of each.
 """
 
-from local.simulator.calls import Call
-from local.simulator.catalogue import FAULTS, RUDE_FAULTS
-from local.simulator.client import SimulatorClient
-from local.simulator.delivery import DELIVERIES
-from local.simulator.encodings import ENCODINGS
-from local.simulator.faults import AnyFault, Fault
-from local.simulator.refusals import REFUSALS, STYLES
-from local.simulator.server import Simulator
-from local.simulator.settings import CREDENTIALS, Settings
-from local.simulator.unreachable import black_hole, stalled_listener
-from local.simulator.upstream import CUSTOMER
-from local.simulator.variants import VARIANTS
-
-__all__ = [
-    "CREDENTIALS",
-    "CUSTOMER",
-    "DELIVERIES",
-    "ENCODINGS",
-    "FAULTS",
-    "REFUSALS",
-    "RUDE_FAULTS",
-    "STYLES",
-    "VARIANTS",
-    "AnyFault",
-    "Call",
-    "Fault",
-    "Settings",
-    "Simulator",
-    "SimulatorClient",
-    "black_hole",
-    "stalled_listener",
-]
+from local.simulator.answers import Call as Call
+from local.simulator.client import SimulatorClient as SimulatorClient
+from local.simulator.faults import FAULTS as FAULTS
+from local.simulator.faults import AnyFault as AnyFault
+from local.simulator.faults import Fault as Fault
+from local.simulator.faults import quoting as quoting
+from local.simulator.faults import refusal as refusal
+from local.simulator.quotes import FORMS as FORMS
+from local.simulator.quotes import inner_token as inner_token
+from local.simulator.refusals import REFUSALS as REFUSALS
+from local.simulator.refusals import STATES as STATES
+from local.simulator.refusals import STYLES as STYLES
+from local.simulator.server import Simulator as Simulator
+from local.simulator.settings import CREDENTIALS as CREDENTIALS
+from local.simulator.settings import EXPIRIES as EXPIRIES
+from local.simulator.settings import Settings as Settings
+from local.simulator.state import CUSTOMER as CUSTOMER
+from local.simulator.state import STATUSES as STATUSES

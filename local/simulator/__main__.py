@@ -7,10 +7,10 @@ import errno
 import signal
 import sys
 
-from local.simulator.controls import CONTROLS_PATH
-from local.simulator.server import Stop, serve
+from local.simulator.client import CONTROLS_PATH
+from local.simulator.server import Address, serve
 from local.simulator.settings import BASE_PATH, Settings
-from local.simulator.upstream import Upstream
+from local.simulator.state import State
 
 
 def main() -> None:
@@ -20,6 +20,7 @@ def main() -> None:
     )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=4010, help="0 for any free one (%(default)s)")
+    parser.add_argument("--tls", action="store_true", help="serve TLS as well, on a port of its own")
     parser.add_argument("--accept-token", action="append", default=[], help="accept this as a valid token")
     for field in dataclasses.fields(Settings):
         option, text = "--" + field.name.replace("_", "-"), field.metadata["help"]
@@ -29,12 +30,12 @@ def main() -> None:
             kind = type(field.default)
             parser.add_argument(option, type=kind, default=field.default, help=f"{text} (%(default)s)")
     settings = vars(parser.parse_args())
-    host, port, tokens = (settings.pop(name) for name in ("host", "port", "accept_token"))
+    host, port, tls, tokens = (settings.pop(name) for name in ("host", "port", "tls", "accept_token"))
     try:
-        upstream = Upstream(Settings(**settings))
+        state = State(Settings(**settings))
         for token in tokens:
-            upstream.accept_token(token)
-        asyncio.run(serve(upstream, host, port, _announce))
+            state.accept_token(token)
+        asyncio.run(serve(state, host, port, tls, _announce))
     except ValueError as error:  # an invalid setting
         parser.error(str(error))
     except OSError as error:  # cannot listen on this address
@@ -42,12 +43,12 @@ def main() -> None:
         sys.exit(f"Clopos simulator: cannot listen on {host}:{port}: {why}")
 
 
-def _announce(root: str, stop: Stop) -> None:
+def _announce(address: Address) -> None:
     for signal_number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signal_number, lambda *_: stop())
-    print(
-        f"Clopos simulator listening on {root}{BASE_PATH}, its controls on {root}{CONTROLS_PATH}", flush=True
-    )
+        signal.signal(signal_number, lambda *_: address.stop())
+    controls = f"its controls on {address.url.removesuffix(BASE_PATH)}{CONTROLS_PATH}"
+    tls = address.tls_url and f", TLS on {address.tls_url} with the certificate {address.ca_file}"
+    print(f"Clopos simulator listening on {address.url}, {controls}{tls}", flush=True)
 
 
 if __name__ == "__main__":

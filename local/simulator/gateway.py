@@ -11,18 +11,15 @@ from urllib.parse import parse_qsl, urlsplit
 from aiohttp import web
 from requests.structures import CaseInsensitiveDict
 
-from local.simulator import delivery, echoes
-from local.simulator.answers import Answer, Json, json_object, timestamp
-from local.simulator.calls import Call
-from local.simulator.encodings import ENCODINGS
+from local.simulator import quotes, wire
+from local.simulator.answers import Answer, Call, json_object, timestamp
 from local.simulator.faults import Fault
-from local.simulator.rate_limits import Counted
+from local.simulator.rate_limits import Window
 from local.simulator.refusals import STATES, VOCABULARIES, refuse
-from local.simulator.settings import BASE_PATH, CREDENTIALS
-from local.simulator.upstream import CUSTOMER, Upstream
-from local.simulator.variants import VARIANTS
+from local.simulator.settings import BASE_PATH, CREDENTIALS, EXPIRIES
+from local.simulator.state import CUSTOMER, State
 
-RECEIPT_FIELDS = ("id", "service_notification_id", "status")
+RECEIPT = ("with[0]", "receipt:id,service_notification_id,status")  # the query that our client sends
 
 NO_FAULT = Fault()
 
@@ -32,46 +29,36 @@ Outcome = tuple[Answer, Fault | None]
 class Gateway:
     """The routes of the API."""
 
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
+    def __init__(self, state: State) -> None:
+        self._state = state
 
     def add_routes(self, app: web.Application) -> None:
         """Add the routes to a web application; as at Clopos, any other path gets a 404."""
-        app.router.add_put(BASE_PATH + "/orders/{order_id}", self._serve_order)
-        app.router.add_get(BASE_PATH + "/orders/{order_id}", self._serve_order)
-        app.router.add_post(BASE_PATH + "/auth", self._serve_auth)
-        app.router.add_route("*", "/{elsewhere:.*}", self._serve_elsewhere)
-
-    async def _serve_order(self, request: web.Request) -> web.Response:
-        return await self._serve(request, self._answer_order, self._upstream.settings.latency)
-
-    async def _serve_auth(self, request: web.Request) -> web.Response:
-        return await self._serve(request, self._answer_auth, self._upstream.settings.auth_latency)
-
-    async def _serve_elsewhere(self, request: web.Request) -> web.Response:
-        return await self._serve(request, lambda call, client_ip: (refuse("no_route"), None), 0)
+        order, auth = BASE_PATH + "/orders/{order_id}", BASE_PATH + "/auth"
+        app.router.add_put(order, partial(self._serve, self._answer_order, "latency"))
+        app.router.add_get(order, partial(self._serve, self._answer_order, "latency"))
+        app.router.add_post(auth, partial(self._serve, self._answer_auth, "auth_latency"))
+        app.router.add_route("*", "/{path:.*}", partial(self._serve, _no_route, ""))
 
     async def _serve(
-        self, request: web.Request, answer_to: Callable[[Call, str], Outcome], latency: float
+        self, answer_to: Callable[[Call], Outcome], latency: str, request: web.Request
     ) -> web.Response:
         call = await _record(request)
-        self._upstream.recorded.append(call)
-
-        answer, fault = answer_to(call, request.remote or "")
+        self._state.recorded.append(call)
+        answer, fault = answer_to(call)
         call.fault = fault.name if fault else None
         fault = fault or NO_FAULT
-        await asyncio.sleep(latency + fault.delay)
+        await asyncio.sleep(fault.delay + (getattr(self._state.settings, latency) if latency else 0))
         return await _send(request, call, answer, fault)
 
-    def _answer_auth(self, call: Call, client_ip: str) -> Outcome:
-        limits = self._upstream.rate_limits
-        tier = limits.auth_calls(client_ip)
-        if not limits.count(tier):
-            return self._with_rate_limit(self._refuse("rate_limited"), tier), None
-        return self._answer_or_fault(call, lambda _: self._issue_token(json_object(call.body)))
+    def _answer_auth(self, call: Call) -> Outcome:
+        tier = self._state.auth_calls
+        if not tier.count():
+            return _with_rate_limit(self._refuse(call, "rate_limited"), tier), None
+        return self._answer_or_fault(call, lambda _: self._issue_token(call))
 
-    def _issue_token(self, given: Json) -> Answer:
-        settings = self._upstream.settings
+    def _issue_token(self, call: Call) -> Answer:
+        settings, given = self._state.settings, json_object(call.body)
         refused = _first(
             {
                 "missing_fields": not all(given.get(key) for key in CREDENTIALS),
@@ -80,98 +67,98 @@ class Gateway:
             }
         )
         if refused := refused or STATES[settings.state][0]:
-            return self._refuse(refused)
-        token = self._upstream.issue_token()
-        return Answer(
-            200,
-            {
-                "success": True,
-                "token": token,
-                "token_type": "Bearer",
-                "expires_in": int(settings.token_lifetime),
-                "expires_at": self._upstream.tokens[token][0],
-                "message": "Authentication successful",
-            },
-        )
+            return self._refuse(call, refused)
+        token = self._state.issue_token()
+        body = {
+            "success": True,
+            "token": token,
+            "token_type": "Bearer",
+            "message": "Authentication successful",
+        }
+        expiry = EXPIRIES[settings.expiry](int(settings.token_lifetime), self._state.tokens[token][0])
+        return Answer(200, body | expiry)
 
-    def _answer_order(self, call: Call, client_ip: str) -> Outcome:
-        limits, tokens = self._upstream.rate_limits, self._upstream.tokens
+    def _answer_order(self, call: Call) -> Outcome:
+        all_calls, failed_calls = self._state.all_calls, self._state.failed_calls
         token, fault = call.headers.get("x-token", ""), None
-        expires_at, venue_id = tokens.get(token, (0, 0))
-        failed_calls, all_calls = limits.failed_calls(client_ip), limits.all_calls()
-        tiers: tuple[Counted, ...] = ()  # the answer has their headers only if the call is authenticated
-        if not limits.has_room(failed_calls):
-            tiers, answer = (failed_calls,), self._refuse("rate_limited")
-        elif token not in tokens:
-            answer = self._refuse("invalid_token" if token else "headers_missing")
+        expires_at, venue_id = self._state.tokens.get(token, (0, 0))
+        tiers: tuple[Window, ...] = ()  # the answer has their headers only if the call is authenticated
+        if failed_calls.left() <= 0:  # counted before the token is looked at
+            tiers, answer = (failed_calls,), self._refuse(call, "rate_limited")
+        elif not expires_at:
+            answer = self._refuse(call, "invalid_token" if token else "headers_missing")
         elif expires_at <= time.time():
-            answer = self._refuse("token_expired", expires_at=timestamp(expires_at))
+            answer = self._refuse(call, "token_expired", expires_at=timestamp(expires_at))
         else:
             tiers = (all_calls, failed_calls)
-            refused = STATES[self._upstream.settings.state][1]
-            if not limits.count(all_calls):
+            refused = STATES[self._state.settings.state][1]
+            if not all_calls.count():
                 refused = "rate_limited"
             if refused:
-                answer = self._refuse(refused)
+                answer = self._refuse(call, refused)
             else:
                 answer, fault = self._answer_or_fault(call, partial(self._process, call, str(venue_id)))
         if answer.status >= 400:
-            limits.count(failed_calls)
-        return self._with_rate_limit(answer, *tiers), fault
+            failed_calls.count()
+        return _with_rate_limit(answer, *tiers), fault
 
     def _process(self, call: Call, venue_id: str, commit: bool) -> Answer:
         """Answer a PUT or GET. A PUT only changes the order if `commit`; its answer is the same."""
-        order = self._upstream.order(call.order_id or "") or {}
+        order_id, is_read = call.order_id or "", call.method == "GET"
+        order = self._state.as_seen(order_id, is_read=is_read)
         venue = call.headers.get("x-venue", venue_id)
         refused = _first(
             {
                 "bad_venue": not venue.isdecimal(),
-                **(_problems_of_put(call) if call.method == "PUT" else _problems_of_get(call)),
+                **_problems(call),
                 "not_found": str(order.get("venue_id")) != venue,
             }
         )
         if refused:
-            return self._refuse(refused)
-        if call.method == "GET":
-            return Answer(200, {"success": True, "data": order | self._details(call)})
-        repeatable = () if self._upstream.settings.strict else ("IGNORE",)
+            return self._refuse(call, refused)
+        if is_read:
+            receipt = {"receipt": self._state.receipts.get(order_id)} if "?" in call.path else {}
+            data = order | {"payload": {"customer": CUSTOMER}} | receipt
+            return Answer(200, {"success": True, "data": data})
+        repeatable = () if self._state.settings.strict else ("IGNORE",)
         if order["status"] not in ("PENDING", *repeatable):
-            return self._refuse("status_not_allowed")
+            return self._refuse(call, "status_not_allowed")
         cancelled = order | {"status": "IGNORE", "updated_at": timestamp(time.time())}
         if commit:
-            order.update(cancelled)
+            self._state.cancel(order_id, cancelled)
         return Answer(200, {"success": True, "data": cancelled})
 
-    def _details(self, call: Call) -> Json:
-        """Return the fields that only the answer to a GET has."""
-        details: Json = {"payload": {"customer": CUSTOMER}}
-        for _, fields in _relations(call):
-            receipt = self._upstream.receipts.get(call.order_id or "")
-            details["receipt"] = receipt and {field: receipt[field] for field in fields}
-        return details
-
     def _answer_or_fault(self, call: Call, process: Callable[[bool], Answer]) -> Outcome:
-        fault = self._upstream.scripts.next(call)
+        fault = self._state.next_fault(call)
         if fault is None:
             return process(True), None
         own = process(not fault.answers_itself if fault.processed is None else fault.processed)
         if fault.answers_itself:
-            sent = echoes.sent_by(call.order_id, call.headers, call.body)
-            body = "" if fault.body is None else echoes.fill_in(fault.body, sent)
+            body = "" if fault.body is None else quotes.fill_in(fault.body, call)
             return Answer(fault.status or 200, body, fault.headers), fault
         if "data" in own.body:
-            data = own.body["data"] | fault.data
-            body = VARIANTS[fault.variant](data) if fault.variant else own.body | {"data": data}
-            own = dataclasses.replace(own, body=body)
-        return dataclasses.replace(own, headers=fault.headers), fault
+            own = dataclasses.replace(own, body=own.body | {"data": own.body["data"] | fault.data})
+        return dataclasses.replace(own, headers=own.headers | fault.headers), fault
 
-    def _refuse(self, name: str, **fields: Any) -> Answer:
-        settings = self._upstream.settings
-        return refuse(VOCABULARIES[settings.vocabulary].get(name, name), settings.style, **fields)
+    def _refuse(self, call: Call, name: str, **fields: Any) -> Answer:
+        settings = self._state.settings
+        name = VOCABULARIES[settings.vocabulary].get(name, name)
+        answer = refuse(name, settings.style, settings.objects_status, **fields)
+        if not settings.for_browsers or "json" in call.headers.get("accept", ""):
+            return answer
+        if settings.for_browsers == "redirect":
+            return Answer(302, "", {"Location": "/login"})
+        return Answer(answer.status, "<h1>Error</h1>", {"Content-Type": "text/html"})
 
-    def _with_rate_limit(self, answer: Answer, *tiers: Counted) -> Answer:
-        headers = self._upstream.rate_limits.headers(*tiers)
-        return dataclasses.replace(answer, headers=headers | answer.headers)
+
+def _with_rate_limit(answer: Answer, *tiers: Window) -> Answer:
+    """Return an answer with the headers of the tier that is closest to its limit, if there are tiers."""
+    headers = min(tiers, key=Window.left).headers() if tiers else {}
+    return dataclasses.replace(answer, headers=headers | answer.headers)
+
+
+def _no_route(call: Call) -> Outcome:
+    return refuse("no_route"), None
 
 
 async def _record(request: web.Request) -> Call:
@@ -191,35 +178,33 @@ async def _record(request: web.Request) -> Call:
 
 
 async def _send(request: web.Request, call: Call, answer: Answer, fault: Fault) -> web.Response:
+    if fault.wire in wire.WIRES:
+        second = wire.whole(_claim(call))
+        if await wire.write(request.transport, fault.wire, answer, second, fault.interval):
+            call.status = answer.status
+        return wire.AlreadyWritten()
+    call.status = answer.status
     headers, content = answer.all_headers(), answer.content()
-    if fault.encoding:
-        headers["Content-Encoding"], content = ENCODINGS[fault.encoding](content)
-    if fault.delivery == "whole" and not fault.interim:
-        call.status = answer.status
-        return web.Response(status=answer.status, headers=headers, body=content)
-    surplus = _claim(call) if fault.surplus is None else Answer(body=fault.surplus).content()
-    planned = delivery.DELIVERIES[fault.delivery](delivery.Message(answer.status, headers, content, surplus))
-    parts = [*(delivery.interim(status) for status in fault.interim), *planned.parts]
-    planned = dataclasses.replace(planned, parts=parts)
-    if await delivery.write(request.transport, planned, fault.interval):
-        call.status = answer.status
-    return delivery.AlreadyWritten()
+    if fault.wire:
+        more, content = wire.BODIES[fault.wire](content)
+        headers |= more
+    return web.Response(status=answer.status, headers=headers, body=content)
 
 
-def _claim(call: Call) -> bytes:
-    """Return a complete answer that says that the order of the call is cancelled."""
+def _claim(call: Call) -> Answer:
+    """Return an answer that says that the order of the call is cancelled."""
     order_id = call.order_id or ""
     data = {"id": int(order_id) if order_id.isdecimal() else order_id, "status": "IGNORE"}
-    answer = Answer(200, {"success": True, "data": data})
-    message = delivery.Message(answer.status, answer.all_headers(), answer.content())
-    return message.sized_head() + message.content
+    return Answer(200, {"success": True, "data": data})
 
 
 def _first(checks: dict[str, bool]) -> str | None:
     return next((name for name, applies in checks.items() if applies), None)
 
 
-def _problems_of_put(call: Call) -> dict[str, bool]:
+def _problems(call: Call) -> dict[str, bool]:
+    if call.method == "GET":
+        return {"bad_relation": parse_qsl(urlsplit(call.path).query) not in ([], [RECEIPT])}
     asked = json_object(call.body)
     is_json = call.headers.get("content-type", "").startswith("application/json")
     return {
@@ -227,19 +212,3 @@ def _problems_of_put(call: Call) -> dict[str, bool]:
         "extra_fields": set(asked) != {"status"},
         "status_not_allowed": asked.get("status") != "IGNORE",
     }
-
-
-def _problems_of_get(call: Call) -> dict[str, bool]:
-    return {
-        "bad_relation": any(
-            relation != "receipt" or not set(fields) <= set(RECEIPT_FIELDS)
-            for relation, fields in _relations(call)
-        )
-    }
-
-
-def _relations(call: Call) -> list[tuple[str, list[str]]]:
-    """Return the relations and their fields in queries such as ``with[0]=receipt:id,status``."""
-    asked = [value for name, value in parse_qsl(urlsplit(call.path).query) if name.startswith("with[")]
-    pairs = [value.partition(":") for value in asked]
-    return [(relation, fields.split(",")) for relation, _, fields in pairs]

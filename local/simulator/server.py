@@ -1,21 +1,36 @@
-"""The simulator as a web server, in a thread or as a process."""
+"""The simulator as a web server, in a thread or as a process: the API, and its controls.
+
+A control is ``POST /_simulator/<name>``, with the arguments as a JSON object.
+"""
 
 import asyncio
+import json
+import ssl
+import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Self
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 from aiohttp import web
 
 from local.browser_guard import aiohttp_middleware
-from local.simulator.client import SimulatorClient
-from local.simulator.controls import Controls
+from local.simulator.certificate import write_certificate
+from local.simulator.client import CONTROLS_PATH, SimulatorClient
 from local.simulator.gateway import Gateway
-from local.simulator.settings import Settings
-from local.simulator.upstream import Upstream
+from local.simulator.settings import BASE_PATH, Settings
+from local.simulator.state import CONTROLS, State
 
-Stop = Callable[[], object]
+
+class Address(NamedTuple):
+    """Where a simulator listens, and how to stop it from any thread."""
+
+    url: str
+    tls_url: str  # with `ca_file`, the certificate to trust; both are empty without TLS
+    ca_file: str
+    stop: Callable[[], object]
 
 
 class Simulator(SimulatorClient):
@@ -25,6 +40,8 @@ class Simulator(SimulatorClient):
     ----------
     host, port
         The address to listen on; port 0 means any free one.
+    tls
+        Serve TLS as well, on any free port.
     **settings
         See `Settings`.
 
@@ -37,16 +54,17 @@ class Simulator(SimulatorClient):
     ...     assert [call.body for call in clopos.calls(108)] == ['{"status": "IGNORE"}']
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, **settings: Any) -> None:
-        self._upstream = Upstream(Settings(**settings))
-        self._address = host, port
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, tls: bool = False, **settings: Any) -> None:
+        self._state = State(Settings(**settings))
+        self._arguments = host, port, tls
 
     def __enter__(self) -> Self:
-        started: Future[tuple[str, Stop]] = Future()
+        started: Future[Address] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
         self._thread.start()
-        root, self._stop = started.result()
-        super().__init__(root)
+        address = started.result()
+        self._stop = address.stop
+        super().__init__(address.url, address.tls_url, address.ca_file)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -54,37 +72,50 @@ class Simulator(SimulatorClient):
         self._stop()
         self._thread.join()
 
-    def _run(self, started: "Future[tuple[str, Stop]]") -> None:
+    def _run(self, started: "Future[Address]") -> None:
         try:
-            asyncio.run(
-                serve(self._upstream, *self._address, lambda *root_stop: started.set_result(root_stop))
-            )
+            asyncio.run(serve(self._state, *self._arguments, started.set_result))
         except OSError as error:  # cannot listen on this address; raised again in `__enter__`
             started.set_exception(error)
 
 
-async def serve(upstream: Upstream, host: str, port: int, announce: Callable[[str, Stop], None]) -> None:
-    """Serve until stopped.
-
-    Parameters
-    ----------
-    upstream
-        The state of Clopos.
-    host, port
-        The address to listen on; port 0 means any free one.
-    announce
-        Called when the server listens, with its URL and a function that stops it from any thread.
-    """
+async def serve(state: State, host: str, port: int, tls: bool, announce: Callable[[Address], object]) -> None:
+    """Serve until stopped; `announce` is called when the server listens. The rest is as for `Simulator`."""
     app = web.Application(middlewares=[aiohttp_middleware()])
-    Controls(upstream).add_routes(app)
-    Gateway(upstream).add_routes(app)
+    app.router.add_get(CONTROLS_PATH, _list_controls)
+    app.router.add_post(CONTROLS_PATH + "{name}", partial(_control, state))
+    Gateway(state).add_routes(app)
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     # At the end, answers that are still delayed or sent byte by byte are not waited for.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
-        announce("http://{}:{}".format(*runner.addresses[0]), lambda: loop.call_soon_threadsafe(stopped.set))
-        await stopped.wait()
+        with tempfile.TemporaryDirectory() as folder:
+            await web.TCPSite(runner, host, port).start()
+            tls_url = ca_file = ""
+            if tls:
+                key, ca_file = write_certificate(Path(folder), host)
+                context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+                context.load_cert_chain(ca_file, key)
+                await web.TCPSite(runner, host, 0, ssl_context=context).start()
+                tls_url = "https://{}:{}".format(*runner.addresses[1]) + BASE_PATH
+            url = "http://{}:{}".format(*runner.addresses[0]) + BASE_PATH
+            announce(Address(url, tls_url, ca_file, lambda: loop.call_soon_threadsafe(stopped.set)))
+            await stopped.wait()
     finally:
         await runner.cleanup()
+
+
+async def _list_controls(request: web.Request) -> web.Response:
+    return web.json_response({name: getattr(State, name).__doc__ for name in CONTROLS})
+
+
+async def _control(state: State, request: web.Request) -> web.Response:
+    name = request.match_info["name"]
+    if name not in CONTROLS:
+        return web.json_response({"error": f"the controls are {list(CONTROLS)}"}, status=404)
+    try:
+        arguments = json.loads(await request.text() or "{}")
+        return web.json_response(getattr(state, name)(**arguments))
+    except (TypeError, ValueError) as error:  # wrong arguments
+        return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)

@@ -26,11 +26,10 @@ UNKNOWN = {n for orders in (BY_API, BY_WEBHOOK, BY_QUEUE) for n in orders if n %
 
 FAILING = 0.2
 TEMPORARY = [
-    *["server_error", "unavailable", "gateway_timeout", "html", "html_200", "empty", "empty_502"],
-    *["reset", "reset_after", "close", "close_after", "truncated"],
-    *["rate_limited", "token_expired", "invalid_token"],
-    *["processing", "surplus", "late_surplus", "unavailable_with_late_surplus", "chunked_cut", "garbage"],
-    *["another_order", "another_order_not_processed", "interim_only_after", "odd_types"],
+    *["server_error", "unavailable", "gateway_timeout", "html", "html_200", "empty", "redirect"],
+    *["rate_limited", "token_expired", "invalid_token", "unauthorized", "quotes_inner_token"],
+    *["reset", "lost_answer", "reset_in_body", "truncated", "not_http", "second_answer"],
+    *["another_order", "oversized", "bomb", "older", "live_fields"],
 ]
 # What Clopos says about an order, whether it is right or not, is a reason to give it up.
 FINAL = ["status_not_allowed:identifier", "not_found:identifier"]

@@ -7,7 +7,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import EndpointConnectionError
 
 import cancellation.aws
-from local.simulator import stalled_listener
+from tests.unreachable import stalled_listener
 
 EXPIRED = {"token": "not-a-real-token", "expires_at": 1}
 

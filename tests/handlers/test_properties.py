@@ -15,7 +15,7 @@ import cancellation.clopos
 import cancellation.outage
 import cancellation.pacing
 from cancellation.outage import Outage
-from local.simulator import FAULTS, RUDE_FAULTS, Fault
+from local.simulator import FAULTS, Fault
 from tests.handlers.conftest import IGNORE
 from tests.handlers.test_faults import CONTRACT
 from tests.strategies import bodies, ids, json_values, text
@@ -104,9 +104,7 @@ dressed = st.builds(
     Fault,
     data=other_fields,
     headers=odd_headers,
-    encoding=st.sampled_from([None, None, "gzip", "deflate", "gzip_twice"]),
-    delivery=st.sampled_from(["whole", "whole", "chunked", "chunked_trailers", "until_close", "surplus"]),
-    interim=st.sampled_from([(), (), (102,), (103, 103)]),
+    wire=st.sampled_from(["", "", "second_answer"]),
     interval=st.just(0.0),
 )
 refusals = st.sampled_from(
@@ -136,11 +134,7 @@ others = st.builds(
     body=contents,
     headers=odd_headers,
     processed=st.booleans(),
-    encoding=st.sampled_from([None, None, None, "gzip", "not_gzip", "garbage", "gzip_truncated", "unknown"]),
-    delivery=st.sampled_from(
-        ["whole", "whole", "whole", "chunked", "close", "reset", "truncated", "surplus"]
-    ),
-    surplus=st.just("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"),
+    wire=st.sampled_from(["", "", "", "reset", "not_http", "truncated", "oversized", "bomb"]),
     interval=st.just(0.0),
 )
 clopos_answers = st.lists(dressed | others, min_size=1, max_size=3)
@@ -225,13 +219,7 @@ def test_what_becomes_of_a_message_is_what_clopos_did(
 KNOWN = range(1, 21)  # of these every third is delivered already, and cannot be cancelled
 # All that ends by itself, and does not lie about an order by calling it unknown.
 ANY_FAULT = sorted(
-    name
-    for name in {**FAULTS, **RUDE_FAULTS}
-    if not name.startswith(("drip", "silence", "stalled", "interim", "headers_missing"))
-    and "found" not in name
-    and "route" not in name
-    and "404" not in name
-    and (name in RUDE_FAULTS or ":" not in name)
+    name for name, row in FAULTS.items() if row.error not in ("clopos_timeout", "order_not_found")
 )
 
 

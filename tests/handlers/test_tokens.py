@@ -377,13 +377,3 @@ def test_the_token_is_read_again_after_five_minutes_of_the_wall_clock(
         monkeypatch.setattr(time, "time", lambda later=later: now() + later)
         assert call_api(108).status == 200
     assert [operation for operation, _ in aws_calls] == ["GetSecretValue"] * 2
-
-
-def test_a_cookie_of_clopos_is_neither_kept_nor_sent(call_api, clopos, token_secret):
-    token_secret({"token": clopos.issue_token()})
-    clopos.fail(108, "cookie")
-    clopos.fail_auth("cookie")
-    assert [call_api(108).status for _ in range(2)] == [200, 200]
-    clopos.revoke_tokens()
-    assert call_api(108).status == 200
-    assert not [call for call in clopos.calls(method=None) if "cookie" in call.headers]

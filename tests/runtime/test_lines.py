@@ -30,7 +30,7 @@ def test_libraries_write_json_too(start, function, logging):
 
 
 def test_broken_connections_leave_no_line_of_urllib3(start, clopos):
-    clopos.fail(108, "reset", "close", "truncated")
+    clopos.fail(108, "reset", "not_http", "truncated")
     environment = start("ApiFunction", AWS_LAMBDA_LOG_LEVEL="DEBUG")
     assert environment.invoke(event("api.json")).payload["statusCode"] == 200
     environment.kill()

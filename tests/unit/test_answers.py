@@ -12,6 +12,7 @@ from cancellation.answers import Refused, TokenRefused, read_cancellation, read_
 from cancellation.errors import CancelError
 from cancellation.messages import Order
 from local.simulator import REFUSALS, STYLES
+from local.simulator.refusals import refuse
 from tests.strategies import json_values, text
 
 ORDER = Order("108")
@@ -177,6 +178,7 @@ MEANINGS = {
     "test_mode": "clopos_access_denied",
     "test_mode_200": "clopos_access_denied",
     "module_missing": "clopos_access_denied",
+    "staff_role": "clopos_access_denied",
     "missing_fields": REFUSED,
     "bad_venue": REFUSED,
     "not_json": REFUSED,
@@ -186,6 +188,7 @@ MEANINGS = {
     "invalid_parameter": REFUSED,
     "bad_relation": REFUSED,
     "not_found": "order_not_found",
+    "model_not_found": "order_not_found",
     "resource_not_found": "order_not_found",
     "no_route": "order_not_found",
     "rate_limited": "rate_limited",
@@ -196,11 +199,11 @@ MEANINGS = {
 }
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", [style for style in STYLES if style != "objects"])
 @pytest.mark.parametrize("name", REFUSALS)
 def test_a_refusal_means_the_same_in_every_style(name, style):
-    status, _, identifier, sentence = REFUSALS[name]
-    assert meaning(answer(status, STYLES[style](identifier, sentence))) == MEANINGS[name]
+    refusal = refuse(name, style)
+    assert meaning(answer(refusal.status, refusal.body)) == MEANINGS[name]
 
 
 def refuses(error=None, message=None):

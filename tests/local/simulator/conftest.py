@@ -11,7 +11,7 @@ RECEIPT = {"with[0]": "receipt:id,service_notification_id,status"}
 
 @pytest.fixture(scope="session")
 def running():
-    with Simulator() as simulator:
+    with Simulator(tls=True) as simulator:
         yield simulator
 
 
@@ -27,9 +27,9 @@ def token(clopos):
     return clopos.issue_token()
 
 
-def put(clopos, token, order_id=108, body=IGNORE, **headers):
+def put(clopos, token, order_id=108, body=IGNORE, timeout=10, **headers):
     headers = {"x-token": token, "Content-Type": "application/json"} | headers
-    return requests.put(f"{clopos.url}/orders/{order_id}", data=body, headers=headers, timeout=10)
+    return requests.put(f"{clopos.url}/orders/{order_id}", data=body, headers=headers, timeout=timeout)
 
 
 def get(clopos, token, order_id=108, **query):

@@ -1,162 +1,117 @@
-"""Scripted faults: which calls get them, and what they do."""
+"""Refusals in all their forms, and scripted faults: which calls get them, and what they do."""
 
-import socket
+import gzip
+import http.client
+import ssl
 
 import pytest
 import requests
 
-from local.simulator import FAULTS, RUDE_FAULTS, Fault
-from tests.local.simulator.conftest import IGNORE, auth, get, put, rate_limit
+from local.simulator import FAULTS, FORMS, REFUSALS, STYLES, Fault, inner_token, quoting, refusal
+from tests.local.simulator.conftest import IGNORE, auth, get, put
+
+INVALID = "Invalid token"
+OBJECT = {
+    "message": INVALID,
+    "type": "server_side",
+    "exception": "UnauthorizedHttpException",
+    "http_code": 401,
+}
 
 
-def test_each_scripted_fault_answers_one_call_and_then_the_order_is_cancelled(clopos, token):
-    clopos.fail(108, Fault(500, {"message": "oops"}), "unavailable")
-    clopos.fail(108, {"status": 504, "headers": {"Retry-After": "3"}}, repeat=2)
+@pytest.mark.parametrize(
+    ("style", "answer"),
+    [
+        ("sentence", {"success": False, "error": INVALID, "message": INVALID}),
+        ("identifier", {"success": False, "error": "invalid_token", "message": INVALID}),
+        ("objects", {"success": False, "error": [OBJECT]}),
+        ("message", {"success": False, "message": INVALID}),
+        ("bare", {"message": INVALID}),
+        ("schema", {"error": "invalid_token", "message": INVALID, "details": None}),
+    ],
+)
+def test_a_refusal_can_have_any_style(clopos, token, style, answer):
+    clopos.fail(108, f"invalid_token:{style}")
+    assert put(clopos, token).json() == answer
+    clopos.configure(style=style)
+    assert put(clopos, "nonsense").json() == answer
+
+
+@pytest.mark.parametrize("status", [200, 400, 404])
+def test_nobody_knows_the_status_of_a_list_of_objects(clopos, token, status):
+    clopos.configure(style="objects", objects_status=status)
+    clopos.fail(109, refusal("not_found", "objects", status))
+    for order_id in (404404, 109):
+        response = put(clopos, token, order_id)
+        assert (response.status_code, response.json()["error"][0]["http_code"]) == (status, 404)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "errors"),
+    [
+        ("errors", ("Invalid token", "not_found", "validation_failed")),
+        ("orders", ("unauthorized", "resource_not_found", "invalid_parameter")),
+        ("live", ("Invalid token", "NotFoundHttpException", "validation_failed")),
+    ],
+)
+def test_the_same_errors_have_different_names(clopos, token, vocabulary, errors):
+    clopos.configure(vocabulary=vocabulary)
+    answers = [put(clopos, "nonsense"), put(clopos, token, 404404), put(clopos, token, body="{}")]
+    found = [answer.json()["error"] for answer in answers]
+    assert tuple(error[0]["exception"] if isinstance(error, list) else error for error in found) == errors
+
+
+@pytest.mark.parametrize(
+    ("state", "of_auth", "of_orders"),
+    [
+        ("client_disabled", (401, "Client is disabled"), (200, None)),
+        ("integrator_deactivated", (400, "Invalid integrator_id"), (401, "Invalid integrator_id")),
+        ("test_mode", (401, REFUSALS["test_mode"].text), (401, REFUSALS["test_mode"].text)),
+        ("test_mode_200", (200, REFUSALS["test_mode"].text), (200, REFUSALS["test_mode"].text)),
+        ("module_missing", (200, None), (403, REFUSALS["module_missing"].text)),
+        ("staff_role", (200, None), (403, REFUSALS["staff_role"].text)),
+    ],
+)
+def test_a_wrong_configuration_is_told_as_documented(clopos, token, state, of_auth, of_orders):
+    clopos.configure(state=state)
+    for response, (status, error) in ((auth(clopos), of_auth), (put(clopos, token), of_orders)):
+        assert (response.status_code, response.json().get("error")) == (status, error)
+
+
+@pytest.mark.parametrize(("kind", "status"), [("html", 404), ("redirect", 302)])
+def test_a_backend_for_browsers_refuses_in_json_only_if_asked(clopos, token, kind, status):
+    clopos.configure(for_browsers=kind)
+    assert put(clopos, token).status_code == 200
+    response = put(clopos, token, 404404)
+    assert (response.history or [response])[0].status_code == status
+    assert put(clopos, token, 404404, Accept="application/json").json()["error"] == "not_found"
+
+
+# -- which calls
+
+
+def test_each_fault_answers_one_call_and_the_last_one_as_often_as_asked(clopos, token):
+    clopos.add_order(109)
+    clopos.fail(108, Fault(500, {"message": "oops"}), {"status": 504, "headers": {"Retry-After": "3"}})
+    clopos.fail(108, "unavailable", repeat=2)
+    assert put(clopos, "nonsense").status_code == 401  # uses up no fault
+    assert put(clopos, token, 109).status_code == 200
     answers = [put(clopos, token) for _ in range(5)]
-    assert [answer.status_code for answer in answers] == [500, 503, 504, 504, 200]
-    assert answers[0].json() == {"message": "oops"}
-    assert answers[2].headers["Retry-After"] == "3"
-    assert [call.fault for call in clopos.calls(108)] == [
-        "scripted",
-        "unavailable",
-        "scripted",
-        "scripted",
-        None,
-    ]
+    assert [answer.status_code for answer in answers] == [500, 504, 503, 503, 200]
+    assert (answers[0].json(), answers[1].headers["Retry-After"]) == ({"message": "oops"}, "3")
+    assert [call.fault for call in clopos.calls(108)][2:] == ["scripted", "unavailable", "unavailable", None]
 
 
-def test_the_last_fault_can_be_repeated_until_healed(clopos, token):
-    clopos.fail(108, "server_error", "unavailable", repeat=None)
-    assert [put(clopos, token).status_code for _ in range(4)] == [500, 503, 503, 503]
+def test_faults_are_for_one_order_or_all_for_puts_reads_or_auth(clopos, token):
+    clopos.fail_all("unavailable")
+    clopos.fail_get(108, "not_found")
+    clopos.fail_all_gets("server_error", repeat=1)
+    clopos.fail_auth("gateway_timeout")
+    assert [get(clopos, token).status_code for _ in range(3)] == [500, 404, 200]
+    assert [auth(clopos).status_code for _ in range(2)] == [504, 200]
+    assert [put(clopos, token).status_code for _ in range(3)] == [503, 503, 503]
     clopos.heal()
     assert put(clopos, token).status_code == 200
-
-
-def test_a_fault_of_one_order_leaves_others_alone(clopos, token):
-    clopos.add_order(109)
-    clopos.fail(108, "server_error")
-    assert (put(clopos, token, 109).status_code, put(clopos, token).status_code) == (200, 500)
-
-
-def test_an_outage_is_for_every_put_but_not_for_auth(clopos, token):
-    clopos.add_order(109)
-    clopos.fail_all("html")
-    assert [put(clopos, token, order_id).status_code for order_id in (108, 109)] == [502, 502]
-    assert auth(clopos).status_code == 200
-
-
-def test_auth_can_fail_too(clopos):
-    clopos.fail_auth("unavailable", "reset")
-    assert auth(clopos).status_code == 503
-    with pytest.raises(requests.ConnectionError):
-        auth(clopos)
-    assert auth(clopos).status_code == 200
-
-
-def test_a_refused_call_uses_up_no_fault(clopos, token):
-    clopos.fail(108, "server_error")
-    assert put(clopos, "nonsense").status_code == 401
-    assert put(clopos, token).status_code == 500
-
-
-@pytest.mark.parametrize(
-    ("name", "cancelled"),
-    [("reset", "PENDING"), ("reset_after", "IGNORE"), ("close", "PENDING"), ("close_after", "IGNORE")],
-)
-def test_a_connection_breaks_before_or_after_the_order_was_cancelled(clopos, token, name, cancelled):
-    clopos.fail(108, name)
-    expected = "Connection reset by peer" if "reset" in name else "closed connection without response"
-    with pytest.raises(requests.ConnectionError, match=expected):
-        put(clopos, token)
-    assert clopos.order(108)["status"] == cancelled
-    assert [(call.status, call.fault) for call in clopos.calls(108)] == [(None, name)]
-
-
-def test_a_truncated_answer_is_shorter_than_its_content_length(clopos, token):
-    clopos.fail(108, "truncated")
-    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
-        put(clopos, token)
-    assert clopos.order(108)["status"] == "IGNORE"
-
-
-@pytest.mark.parametrize("delivery", ["drip", "drip_headers"])
-def test_a_dripping_answer_arrives_byte_by_byte(clopos, token, delivery):
-    clopos.fail(108, Fault(delivery=delivery, interval=0.0005))
-    assert put(clopos, token).json()["data"] == clopos.order(108)
-
-
-@pytest.mark.parametrize(
-    ("delivery", "patience", "at_once"), [("drip", 10, b"HTTP/1.1 200"), ("drip_headers", 0.2, b"H")]
-)
-def test_what_drips_slowly_does_not_come_at_once(clopos, token, delivery, patience, at_once):
-    clopos.fail(108, Fault(delivery=delivery, interval=3600))
-    host, port = clopos.url.removeprefix("http://").split("/")[0].split(":")
-    with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(
-            f"PUT /open-api/v2/orders/108 HTTP/1.1\r\nHost: localhost\r\nx-token: {token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(IGNORE)}\r\n\r\n{IGNORE}".encode()
-        )
-        connection.settimeout(patience)
-        try:
-            received = connection.recv(12)
-        except TimeoutError:  # nothing came
-            received = b""
-    assert received == at_once
-
-
-def test_a_delayed_answer_outlasts_the_timeout_of_an_impatient_client(clopos, token):
-    clopos.fail(108, Fault(delay=60))
-    with pytest.raises(requests.ReadTimeout):
-        requests.put(
-            f"{clopos.url}/orders/108",
-            data=IGNORE,
-            headers={"x-token": token, "Content-Type": "application/json"},
-            timeout=0.3,
-        )
-    assert clopos.order(108)["status"] == "IGNORE"
-
-
-def test_an_answer_from_a_proxy_is_html_without_rate_limit_headers(clopos, token):
-    clopos.fail(108, "html")
-    response = put(clopos, token)
-    assert (response.status_code, response.headers["Content-Type"]) == (502, "text/html")
-    assert response.text.startswith("<html>")
-    assert rate_limit(response) == [None, None, None]
-
-
-def test_an_answer_can_be_empty(clopos, token):
-    clopos.fail(108, "empty")
-    assert put(clopos, token).content == b""
-
-
-def test_the_older_variant_of_the_answer_is_as_documented(clopos, token):
-    clopos.fail(108, "older")
-    assert put(clopos, token).json() == {
-        "success": True,
-        "data": {"id": 108, "status": "IGNORE"},
-        "timestamp": "2025-10-23 14:13:09",
-        "unix": 1761211989,
-    }
-
-
-def test_an_envelope_can_carry_extras(clopos, token):
-    clopos.fail(108, "extras")
-    answer = put(clopos, token).json()
-    assert answer.keys() > {"success", "data", "total", "time", "sorts"}
-    assert answer["data"].items() > clopos.order(108).items()
-
-
-def test_a_failing_answer_may_hide_that_the_order_was_cancelled(clopos, token):
-    clopos.fail(108, Fault(504, processed=True))
-    assert put(clopos, token).status_code == 504
-    assert clopos.order(108)["status"] == "IGNORE"
-
-
-def test_a_fault_counts_as_a_call_and_as_a_failed_one(clopos, token):
-    clopos.configure(failed_quota=1)
-    clopos.fail(108, "server_error")
-    assert rate_limit(put(clopos, token))[:2] == ["1", "0"]
-    assert put(clopos, token).status_code == 429
 
 
 def test_random_faults_are_the_same_with_the_same_seed(clopos, token):
@@ -168,8 +123,7 @@ def test_random_faults_are_the_same_with_the_same_seed(clopos, token):
         return {order_id: put(clopos, token, order_id).status_code for order_id in order_ids}
 
     first, again, other = run(1), run(1), run(2)
-    assert first == again
-    assert first != other
+    assert first == again != other
     assert {200, 500, 503} == set(first.values())
 
 
@@ -180,14 +134,11 @@ def test_random_faults_are_the_same_with_the_same_seed(clopos, token):
         lambda clopos: clopos.configure(state="odd"),
         lambda clopos: clopos.configure(odd=1),
         lambda clopos: clopos.fail(1, "odd"),
+        lambda clopos: clopos.fail(1, "not_found:odd"),
         lambda clopos: clopos.fail(1),
         lambda clopos: clopos.fail(1, "html", repeat=0),
-        lambda clopos: clopos.fail(1, {"delivery": "odd"}),
-        lambda clopos: clopos.fail(1, {"encoding": "odd"}),
-        lambda clopos: clopos.fail(1, {"variant": "odd"}),
-        lambda clopos: clopos.fail(1, {"interim": [200]}),
+        lambda clopos: clopos.fail(1, {"wire": "odd"}),
         lambda clopos: clopos.fail(1, {"odd": 1}),
-        lambda clopos: clopos.fail(1, {"body": "\ud800"}),
     ],
 )
 def test_a_control_says_what_is_wrong_with_its_arguments(clopos, bad):
@@ -195,51 +146,97 @@ def test_a_control_says_what_is_wrong_with_its_arguments(clopos, bad):
         bad(clopos)
 
 
-@pytest.mark.parametrize("faults", [FAULTS, RUDE_FAULTS], ids=["FAULTS", "RUDE_FAULTS"])
-def test_every_fault_of_the_catalogue_is_known_by_its_name(clopos, faults):
-    assert all(fault.name == name for name, fault in faults.items())
-    clopos.fail(108, *faults)
+# -- what they do
 
 
-def test_no_two_faults_have_the_same_name():
-    assert not FAULTS.keys() & RUDE_FAULTS.keys()
+def test_every_fault_and_every_refusal_is_known_by_its_name(clopos):
+    assert all(row.fault.name == name for name, row in FAULTS.items())
+    clopos.fail(108, *FAULTS, *REFUSALS, *(f"not_found:{style}" for style in STYLES))
 
 
-def test_a_read_has_faults_of_its_own(clopos, token):
-    clopos.fail(108, "server_error")
-    clopos.fail_get(108, "unavailable", "not_found")
-    assert [get(clopos, token).status_code for _ in range(3)] == [503, 404, 200]
-    assert [call.fault for call in clopos.calls(108, "GET")] == ["unavailable", "not_found", None]
-    assert clopos.calls(108) == []
-    assert put(clopos, token).status_code == 500
+@pytest.mark.parametrize(
+    ("name", "error", "status"),
+    [
+        ("reset", "Connection reset", "PENDING"),
+        ("lost_answer", "Connection reset", "IGNORE"),
+        ("reset_in_body", "Connection reset|Connection broken", "IGNORE"),
+        ("truncated", "IncompleteRead", "IGNORE"),
+        ("not_http", "BadStatusLine", "PENDING"),
+    ],
+)
+def test_a_broken_exchange_is_an_error_to_any_client(clopos, token, name, error, status):
+    clopos.fail(108, name)
+    with pytest.raises(requests.RequestException, match=error):
+        put(clopos, token)
+    assert clopos.order(108)["status"] == status
+    assert [(call.status, call.fault) for call in clopos.calls(108)] == [(None, name)]
 
 
-def test_an_outage_can_be_for_every_read(clopos, token):
-    clopos.fail_get(108, "not_found")
-    clopos.fail_all_gets("unavailable", repeat=2)
-    assert [get(clopos, token).status_code for _ in range(4)] == [503, 503, 404, 200]
-    assert put(clopos, token).status_code == 200
+@pytest.mark.parametrize("fault", ["silence", "silence_after", "drip", Fault(delay=3600)], ids=str)
+def test_a_slow_answer_outlasts_the_patience_of_a_client(clopos, token, fault):
+    clopos.fail(108, fault)
+    with pytest.raises(requests.RequestException, match="Read timed out"):
+        put(clopos, token, timeout=0.3)
+    assert clopos.order(108)["status"] == ("PENDING" if fault == "silence" else "IGNORE")
 
 
-def test_fields_of_the_answer_can_be_replaced_while_the_order_is_cancelled(clopos, token):
-    clopos.fail(108, Fault(data={"integration_id": 4711}))
-    assert put(clopos, token).json()["data"] == clopos.order(108) | {"integration_id": 4711}
+def test_a_body_drips_until_it_is_whole(clopos, token):
+    clopos.fail(108, Fault(wire="drip", interval=0.0005))
+    assert put(clopos, token).json()["data"] == clopos.order(108)
+
+
+@pytest.mark.parametrize(("name", "length"), [("oversized", 2**20), ("bomb", 8 * 2**20)])
+def test_a_body_can_be_too_large(clopos, token, name, length):
+    clopos.fail(108, name)
+    response = put(clopos, token)
+    assert len(response.content) >= length
+    assert response.json()["data"] == clopos.order(108)
+    assert int(response.headers["Content-Length"]) < 2 * 2**20
+
+
+def test_a_second_answer_comes_on_the_connection_that_nobody_asked_on(clopos, token):
+    clopos.fail(108, Fault(404, "{}", wire="second_answer", interval=0))
+    connection = http.client.HTTPConnection(clopos.url.split("/")[2])
+    headers = {"x-token": token, "Content-Type": "application/json"}
+    connection.request("PUT", "/open-api/v2/orders/108", IGNORE, headers)
+    received = b""
+    while b"IGNORE" not in received:
+        received += connection.sock.recv(65536)
+    connection.close()
+    assert [part[:3] for part in received.split(b"HTTP/1.1 ")[1:]] == [b"404", b"200"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_error_can_quote_the_token_inside_the_token(clopos, token, form):
+    clopos.fail(108, quoting("inner_token", form))
+    assert f"value {FORMS[form](inner_token(token))} is" in put(clopos, token).json()["message"]
+
+
+def test_an_answer_can_be_wrong_about_its_order(clopos, token):
+    clopos.fail(108, Fault(processed=False), Fault(data={"id": 1}), Fault(504, processed=True))
+    assert put(clopos, token).json()["data"]["status"] == "IGNORE"
+    assert clopos.order(108)["status"] == "PENDING"
+    assert put(clopos, token).json()["data"]["id"] == 1
+    clopos.add_order(108)
+    assert put(clopos, token).status_code == 504
     assert clopos.order(108)["status"] == "IGNORE"
 
 
-def test_an_answer_can_claim_a_cancellation_that_did_not_happen(clopos, token):
-    clopos.fail(108, Fault(processed=False))
-    assert put(clopos, token).json()["data"]["status"] == "IGNORE"
-    assert clopos.order(108)["status"] == "PENDING"
-
-
-def test_a_fault_leaves_clopos_s_own_refusal_as_it_is(clopos, token):
-    clopos.add_order(109, status="DELIVERED")
-    clopos.fail(109, Fault(data={"id": 1}, variant="older"))
-    assert put(clopos, token, 109).json()["message"] == "Status is not allowed"
-
-
 def test_a_body_can_be_any_bytes(clopos, token):
-    everything = bytes(range(256))
-    clopos.fail(108, Fault(200, everything))
-    assert put(clopos, token).content == everything
+    packed = gzip.compress(bytes(range(256)))
+    clopos.fail(108, Fault(200, packed, {"Content-Encoding": "gzip"}))
+    assert put(clopos, token).content == bytes(range(256))
+
+
+# -- TLS
+
+
+def test_the_same_is_served_over_tls_to_those_who_trust_its_certificate(clopos, token):
+    trusting = ssl.create_default_context(cafile=clopos.ca_file)
+    trusting.verify_flags |= ssl.VERIFY_X509_STRICT  # Python's default from 3.13 on
+    connection = http.client.HTTPSConnection(clopos.tls_url.split("/")[2], context=trusting)
+    connection.request("GET", "/open-api/v2/orders/108", headers={"x-token": token})
+    assert connection.getresponse().status == 200
+    connection.close()
+    with pytest.raises(requests.exceptions.SSLError):
+        requests.get(f"{clopos.tls_url}/orders/108", timeout=10)

@@ -1,46 +1,41 @@
-"""Cancelling and reading orders, as documented."""
+"""Cancelling and reading orders, the quotas, and the tokens, as documented or reported."""
 
 import re
 
+import jwt
 import pytest
 import requests
 
-from local.simulator import CUSTOMER
-from tests.local.simulator.conftest import RECEIPT, get, put
+from local.simulator import CUSTOMER, STATUSES
+from tests.local.simulator.conftest import IGNORE, RECEIPT, auth, get, put, rate_limit
 
-ORDER_FIELDS = {
-    "id",
-    "venue_id",
-    "type",
-    "integration",
-    "integration_uuid",
-    "integration_id",
-    "customer_ref_id",
-    "integration_status",
-    "status",
-    "created_at",
-    "updated_at",
-    "integration_response",
-}
 REFUSED = {"success": False, "error": "validation_failed", "message": "Status is not allowed"}
+FIELDS = {
+    *("id", "venue_id", "type", "status", "created_at", "updated_at", "integration", "integration_uuid"),
+    *("integration_id", "integration_status", "integration_response", "customer_ref_id"),
+}
 
 
 def test_a_pending_order_is_cancelled_and_shown_whole(clopos, token):
     response = put(clopos, token)
     assert response.status_code == 200
     assert response.json() == {"success": True, "data": clopos.order(108)}
-    assert set(response.json()["data"]) == ORDER_FIELDS
-    assert response.json()["data"]["id"] == 108
-    assert response.json()["data"]["status"] == "IGNORE"
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", response.json()["data"]["updated_at"])
+    data = response.json()["data"]
+    assert set(data) == FIELDS
+    assert (data["id"], data["status"]) == (108, "IGNORE")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", data["updated_at"])
 
 
-def test_cancelling_twice_answers_200_twice(clopos, token):
-    assert [put(clopos, token).status_code for _ in range(2)] == [200, 200]
+@pytest.mark.parametrize(("strict", "status"), [(False, 200), (True, 400)])
+def test_an_order_that_is_cancelled_already_is_cancelled_again_unless_clopos_is_strict(
+    clopos, token, strict, status
+):
+    clopos.configure(strict=strict)
+    assert [put(clopos, token).status_code for _ in range(2)] == [200, status]
     assert clopos.order(108)["status"] == "IGNORE"
 
 
-@pytest.mark.parametrize("status", ["RECEIVED", "DELIVERED"])
+@pytest.mark.parametrize("status", sorted(set(STATUSES) - {"PENDING", "IGNORE"}))
 def test_an_order_past_pending_is_not_cancelled(clopos, token, status):
     clopos.add_order(109, status=status)
     response = put(clopos, token, 109)
@@ -48,100 +43,156 @@ def test_an_order_past_pending_is_not_cancelled(clopos, token, status):
     assert clopos.order(109)["status"] == status
 
 
+def test_an_order_that_accepts_itself_is_received_at_once(clopos, token):
+    clopos.add_order(109, auto_order_accept=True)
+    assert put(clopos, token, 109).json() == REFUSED
+    assert get(clopos, token, 109, **RECEIPT).json()["data"]["receipt"]["id"] == 10950
+
+
+def test_an_order_may_exist_only_after_a_while(clopos, token):
+    clopos.add_order(109, exists_in=3600)
+    assert [call(clopos, token, 109).status_code for call in (put, get)] == [404, 404]
+    clopos.add_order(109, exists_in=0)
+    assert put(clopos, token, 109).status_code == 200
+
+
+def test_a_read_may_lag_behind_a_cancellation(clopos, token):
+    clopos.configure(read_lag=3600, strict=True)
+    assert [put(clopos, token).status_code for _ in range(2)] == [200, 400]
+    assert get(clopos, token).json()["data"]["status"] == "PENDING"
+    clopos.configure(read_lag=0)
+    assert get(clopos, token).json()["data"]["status"] == "IGNORE"
+
+
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("body", "headers", "error"),
     [
-        ('{"status": "DELIVERED"}', "Status is not allowed"),
-        ('{"status": null}', "Status is not allowed"),
-        ('{"status": "IGNORE", "note": "x"}', "The body must include only the status field"),
-        ('["IGNORE"]', "Content-Type and body must be application/json"),
-        ("status=IGNORE", "Content-Type and body must be application/json"),
-        ("", "Content-Type and body must be application/json"),
-        (b"\xff", "Content-Type and body must be application/json"),
+        ('{"status": "DELIVERED"}', {}, "Status is not allowed"),
+        ('{"status": "IGNORE", "note": "x"}', {}, "The body must include only status"),
+        ("status=IGNORE", {}, "The request must be application/json"),
+        (IGNORE, {"Content-Type": "text/plain"}, "The request must be application/json"),
+        (IGNORE, {"x-venue": "main"}, "x-venue must be a venue id"),
     ],
 )
-def test_a_body_that_is_not_exactly_the_documented_one_is_refused(clopos, token, body, message):
-    response = put(clopos, token, body=body)
-    assert response.status_code == 400
-    assert response.json() == {"success": False, "error": "validation_failed", "message": message}
+def test_a_call_that_is_not_exactly_the_documented_one_is_refused(clopos, token, body, headers, error):
+    response = put(clopos, token, body=body, **headers)
+    assert (response.status_code, response.json()["message"]) == (400, error)
     assert clopos.order(108)["status"] == "PENDING"
-
-
-def test_a_body_that_is_not_declared_as_json_is_refused(clopos, token):
-    assert put(clopos, token, **{"Content-Type": "text/plain"}).status_code == 400
-
-
-def test_an_unknown_order_is_not_found(clopos, token):
-    response = put(clopos, token, 404404)
-    assert (response.status_code, response.json()["error"]) == (404, "not_found")
 
 
 def test_an_order_is_only_found_in_its_own_venue(clopos, token):
     clopos.add_order(7, venue_id=2)
     assert put(clopos, token, 7).status_code == 404
-    assert put(clopos, token, 7, **{"x-venue": "1"}).status_code == 404
     assert put(clopos, token, 7, **{"x-venue": "2"}).json()["data"]["venue_id"] == 2
     assert put(clopos, clopos.issue_token(venue_id=2), 7).status_code == 200
 
 
-def test_a_venue_that_is_no_number_is_a_bad_parameter(clopos, token):
-    response = put(clopos, token, **{"x-venue": "main"})
-    assert (response.status_code, response.json()["error"]) == (400, "validation_failed")
-
-
-def test_an_order_can_be_read_with_its_customer_and_is_not_changed_by_it(clopos, token):
-    response = get(clopos, token)
-    assert response.status_code == 200
-    assert response.json() == {
-        "success": True,
-        "data": clopos.order(108) | {"payload": {"customer": CUSTOMER}},
-    }
-    assert clopos.order(108)["status"] == "PENDING"
-
-
-def test_a_cancelled_order_shows_no_customer(clopos, token):
-    assert "payload" not in put(clopos, token).json()["data"]
-
-
-def test_an_order_is_read_with_its_receipt_if_asked(clopos, token):
-    clopos.add_order(109, status="RECEIVED", receipt_id=10950)
+def test_an_order_is_read_with_its_customer_and_its_receipt_and_not_changed(clopos, token):
+    clopos.add_order("ORD-1", status="RECEIVED", receipt_id=10950)
     receipt = {"id": 10950, "service_notification_id": None, "status": "OPEN"}
-    assert get(clopos, token, 109, **RECEIPT).json()["data"]["receipt"] == receipt
-    assert "receipt" not in get(clopos, token, 109).json()["data"]
-    some = get(clopos, token, 109, **{"with[0]": "receipt:id,status"})
-    assert some.json()["data"]["receipt"] == {"id": 10950, "status": "OPEN"}
-
-
-def test_the_receipt_of_an_order_without_one_is_null(clopos, token):
-    clopos.add_order(108, receipt_id=1)
-    clopos.add_order(108)
+    whole = clopos.order("ORD-1") | {"payload": {"customer": CUSTOMER}}
+    assert get(clopos, token, "ORD-1").json() == {"success": True, "data": whole}
+    assert get(clopos, token, "ORD-1", **RECEIPT).json()["data"] == whole | {"receipt": receipt}
     assert get(clopos, token, **RECEIPT).json()["data"]["receipt"] is None
+    assert get(clopos, token, **{"with[0]": "customer:id"}).status_code == 400
+    assert clopos.order("ORD-1")["status"] == "RECEIVED"
 
 
-@pytest.mark.parametrize("asked", ["receipt:total", "customer:id", "receipt", "id"])
-def test_an_unknown_relation_is_a_bad_parameter(clopos, token, asked):
-    response = get(clopos, token, **{"with[0]": asked})
-    assert (response.status_code, response.json()["error"]) == (400, "validation_failed")
+# -- quotas
 
 
-def test_an_unknown_order_cannot_be_read(clopos, token):
-    assert get(clopos, token, 404404).status_code == 404
-    assert requests.get(f"{clopos.url}/orders/108", timeout=10).json()["error"] == "Headers are missing"
+def test_every_authenticated_answer_tells_of_the_tier_closest_to_its_limit(clopos, token):
+    assert rate_limit(put(clopos, token)) == ["300", "299", "60"]
+    assert rate_limit(get(clopos, token, 404404))[:2] == ["300", "298"]
+    assert rate_limit(put(clopos, "nonsense")) == [None, None, None]
+    clopos.configure(failed_quota=2)
+    assert rate_limit(put(clopos, token, 404404))[:2] == ["2", "1"]
 
 
-def test_a_strict_clopos_rejects_an_order_that_is_cancelled_already(clopos, token):
-    clopos.configure(strict=True)
+def test_a_call_over_the_quota_is_refused_and_costs_no_quota_but_counts_as_failed(clopos, token):
+    clopos.configure(quota=2, failed_quota=2)
+    assert [put(clopos, token).status_code for _ in range(3)] == [200, 200, 429]
+    refused = put(clopos, token)
+    assert (refused.status_code, refused.json()["error"]) == (429, "too_many_requests")
+    assert rate_limit(refused)[:2] == ["2", "0"]
+    assert put(clopos, "nonsense").status_code == 429  # the failed calls, which come before the token
+
+
+def test_auth_has_a_tier_of_its_own(clopos, token):
+    clopos.configure(auth_quota=2)
+    assert [auth(clopos).status_code for _ in range(3)] == [200, 200, 429]
+    assert rate_limit(auth(clopos))[:2] == ["2", "0"]
     assert put(clopos, token).status_code == 200
-    again = put(clopos, token)
-    assert (again.status_code, again.json()) == (400, REFUSED)
-    assert get(clopos, token).json()["data"]["status"] == "IGNORE"
 
 
-def test_an_order_may_have_an_id_that_is_no_number(clopos, token):
-    clopos.add_order("ORD-12345")
-    assert put(clopos, token, "ORD-12345").json()["data"]["id"] == "ORD-12345"
+def test_after_the_announced_wait_a_call_is_taken_again(clopos, token, monkeypatch):
+    clopos.configure(quota=1, window=5)
+    assert put(clopos, token).status_code == 200
+    reset = rate_limit(put(clopos, token))[2]
+    assert re.fullmatch(r"\d\.\d{3}", reset)  # decimals, since the window is shorter than Clopos's
+    now = __import__("time").monotonic
+    monkeypatch.setattr("local.simulator.rate_limits.time.monotonic", lambda: now() + float(reset))
+    assert put(clopos, token).status_code == 200
 
 
-def test_another_route_is_not_found(clopos, token):
-    response = requests.delete(f"{clopos.url}/orders/108", headers={"x-token": token}, timeout=10)
-    assert (response.status_code, response.json()["error"]) == (404, "not_found")
+# -- tokens
+
+
+def test_auth_gives_a_token_that_works_next_to_older_ones(clopos, token):
+    answer = auth(clopos).json()
+    assert set(answer) == {"success", "token", "token_type", "expires_in", "expires_at", "message"}
+    assert (answer["success"], answer["token_type"], answer["expires_in"]) == (True, "Bearer", 3600)
+    assert {put(clopos, each).status_code for each in (token, answer["token"])} == {200}
+
+
+def test_a_token_holds_the_upstreams_own_one(token):
+    payload = jwt.decode(token, options={"verify_signature": False})
+    assert set(payload) == {"token", "brand", "stage", "venue_id", "integrator_id", "iat", "exp"}
+    assert payload["token"].startswith("oauth_")
+
+
+@pytest.mark.parametrize(
+    ("expiry", "said"),
+    [
+        ("text", {"expires_in": "3600", "expires_at": "EXPIRES_AT"}),
+        ("expires_in", {"expires_in": 3600}),
+        ("milliseconds", {"expires_in": 3_600_000, "expires_at": "EXPIRES_AT000"}),
+        ("absurd", {"expires_at": 10**400}),
+        ("none", {}),
+    ],
+)
+def test_auth_may_tell_the_expiry_in_other_ways(clopos, expiry, said):
+    clopos.configure(expiry=expiry)
+    answer = auth(clopos).json()
+    expires_at = jwt.decode(answer["token"], options={"verify_signature": False})["exp"]
+    told = {key: value for key, value in answer.items() if key.startswith("expires")}
+    assert {key: str(value) for key, value in told.items()} == {
+        key: str(value).replace("EXPIRES_AT", str(expires_at)) for key, value in said.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "said"),
+    [
+        ({"brand": ""}, 400, "Missing client_id, client_secret, brand, or integrator_id"),
+        ({"integrator_id": "x"}, 400, "Invalid integrator_id"),
+        ({"client_secret": "wrong"}, 401, "Invalid client credentials"),
+    ],
+)
+def test_auth_refuses_wrong_values(clopos, changes, status, said):
+    response = auth(clopos, **changes)
+    assert (response.status_code, response.json()["message"]) == (status, said)
+
+
+def test_a_token_can_be_unknown_expired_or_revoked(clopos, token):
+    assert requests.get(f"{clopos.url}/orders/108", timeout=10).json()["error"] == "Headers are missing"
+    assert put(clopos, "nonsense").json()["error"] == "Invalid token"
+    expired = put(clopos, clopos.issue_token(-1)).json()
+    assert (expired["error"], expired["expires_at"][-1]) == ("Token expired", "Z")
+    other = clopos.issue_token()
+    clopos.revoke_tokens(token)
+    assert [put(clopos, each).status_code for each in (token, other)] == [401, 200]
+    clopos.expire_tokens()
+    assert put(clopos, other).json()["error"] == "Token expired"
+    clopos.accept_token("local-token")
+    assert put(clopos, "local-token").status_code == 200

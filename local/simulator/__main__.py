@@ -21,7 +21,6 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=4010, help="0 for any free one (%(default)s)")
     parser.add_argument("--tls", action="store_true", help="serve TLS as well, on a port of its own")
-    parser.add_argument("--accept-token", action="append", default=[], help="accept this as a valid token")
     for field in dataclasses.fields(Settings):
         option, text = "--" + field.name.replace("_", "-"), field.metadata["help"]
         if isinstance(field.default, bool):
@@ -30,12 +29,9 @@ def main() -> None:
             kind = type(field.default)
             parser.add_argument(option, type=kind, default=field.default, help=f"{text} (%(default)s)")
     settings = vars(parser.parse_args())
-    host, port, tls, tokens = (settings.pop(name) for name in ("host", "port", "tls", "accept_token"))
+    host, port, tls = (settings.pop(name) for name in ("host", "port", "tls"))
     try:
-        state = State(Settings(**settings))
-        for token in tokens:
-            state.accept_token(token)
-        asyncio.run(serve(state, host, port, tls, _announce))
+        asyncio.run(serve(State(Settings(**settings)), host, port, tls, _announce))
     except ValueError as error:  # an invalid setting
         parser.error(str(error))
     except OSError as error:  # cannot listen on this address

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,10 +19,9 @@ class Call:
     method: str
     path: str  # as on the request line, with the query
     order_id: str | None
-    headers: CaseInsensitiveDict[str] = dataclasses.field(repr=False)  # includes the token
+    headers: Mapping[str, str] = dataclasses.field(repr=False)  # ignores case; includes the token
     body: str = dataclasses.field(repr=False)  # may contain credentials
     time: float  # monotonic
-    client_port: int  # calls with the same port came on the same connection
     status: int | None = None  # None if no complete answer was sent
     fault: str | None = None
 
@@ -35,21 +35,11 @@ class Call:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """An answer of Clopos.
-
-    Parameters
-    ----------
-    status
-        The HTTP status.
-    body
-        A string or bytes are sent as they are, anything else as JSON.
-    headers
-        Sent besides ``Content-Type: application/json``; None leaves a header out.
-    """
+    """An answer of Clopos."""
 
     status: int = 200
-    body: Any = ""
-    headers: Headers = dataclasses.field(default_factory=dict)
+    body: Any = ""  # a text or bytes are sent as they are, anything else as JSON
+    headers: Headers = dataclasses.field(default_factory=dict)  # besides Content-Type
 
     def all_headers(self) -> dict[str, str]:
         """Return the headers to send, without those of the framing."""

@@ -22,16 +22,10 @@ class SimulatorClient:
 
     A fault is a `Fault`, its fields as a dict, or its name: see `find`. New faults are added after those that
     are still pending, and the last one is repeated for `repeat` calls (None: without end). A call with an
-    invalid token, or over the quota, is rejected as usual and uses up no fault.
+    invalid token, or over the quota, is rejected as usual and uses up no fault. Arguments that the simulator
+    does not accept are a ValueError.
 
-    Every method raises ValueError if the simulator does not accept its arguments.
-
-    Parameters
-    ----------
-    url
-        The simulator's URL, with or without the base path.
-    tls_url, ca_file
-        The same over TLS, and the file with the certificate to trust; empty without TLS.
+    `tls_url` is the same address over TLS, and `ca_file` has the certificate to trust, if it serves TLS.
     """
 
     def __init__(self, url: str, tls_url: str = "", ca_file: str = "") -> None:
@@ -69,13 +63,6 @@ class SimulatorClient:
     def fail_auth(self, *faults: AnyFault, repeat: int | None = 1) -> None:
         """Answer the next calls of /auth with these faults, one each."""
         self._send("script", "auth", faults, repeat)
-
-    def fail_some(self, probability: float, *faults: AnyFault, seed: int = 0) -> None:
-        """Answer other PUTs with one of the faults, at random, with this probability.
-
-        Only the seed, the order and the number of its PUTs decide, not which worker comes first.
-        """
-        self._send("draw", probability, faults, seed)
 
     def _send(self, name: str, /, *positional: Any, **named: Any) -> Any:
         bound = inspect.signature(getattr(State, name)).bind(None, *positional, **named)

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from local.simulator.answers import Answer, Headers, Json
 from local.simulator.refusals import REFUSALS, STYLES, refuse
-from local.simulator.wire import BODIES, WIRES
+from local.simulator.wire import WIRES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,14 +22,14 @@ class Fault:
     delay: float = 0.0  # seconds before the answer
     processed: bool | None = None  # is the order cancelled? None: only if Clopos's own answer is sent
     data: Json = dataclasses.field(default_factory=dict)  # replaces fields in the answer, not in the order
-    wire: str = ""  # a key of `WIRES` or `BODIES`: how the answer is delivered
-    interval: float = 1.0  # seconds between two parts of a delivery; with 0 all is sent together
+    wire: str = ""  # one of `WIRES`: how HTTP is broken
+    interval: float = 1.0  # seconds between two parts, if HTTP is broken in parts
     repeat: int | None = 1  # how many calls get this fault; None: all that follow
     name: str = "scripted"  # the value of `Call.fault`
 
     def __post_init__(self) -> None:
-        if self.wire not in ("", *WIRES, *BODIES):
-            raise ValueError(f"wire is one of {[*WIRES, *BODIES]}, or empty")
+        if self.wire not in ("", *WIRES):
+            raise ValueError(f"wire is one of {list(WIRES)}, or empty")
         Answer(body=self.body).content()  # raises ValueError or TypeError if it cannot be sent
         if self.repeat is not None and self.repeat < 1:
             raise ValueError("repeat is at least 1, or None for no end")

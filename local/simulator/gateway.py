@@ -6,10 +6,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
-from requests.structures import CaseInsensitiveDict
 
 from local.simulator import quotes, wire
 from local.simulator.answers import Answer, Call, json_object, timestamp
@@ -18,8 +16,6 @@ from local.simulator.rate_limits import Window
 from local.simulator.refusals import STATES, VOCABULARIES, refuse
 from local.simulator.settings import BASE_PATH, CREDENTIALS, EXPIRIES
 from local.simulator.state import CUSTOMER, State
-
-RECEIPT = ("with[0]", "receipt:id,service_notification_id,status")  # the query that our client sends
 
 NO_FAULT = Fault()
 
@@ -42,7 +38,7 @@ class Gateway:
 
     async def _serve(
         self, answer_to: Callable[[Call], Outcome], latency: str, request: web.Request
-    ) -> web.Response:
+    ) -> web.StreamResponse:
         call = await _record(request)
         self._state.recorded.append(call)
         answer, fault = answer_to(call)
@@ -69,14 +65,14 @@ class Gateway:
         if refused := refused or STATES[settings.state][0]:
             return self._refuse(call, refused)
         token = self._state.issue_token()
-        body = {
+        said = {
             "success": True,
+            "message": "Authentication successful",
             "token": token,
             "token_type": "Bearer",
-            "message": "Authentication successful",
         }
         expiry = EXPIRIES[settings.expiry](int(settings.token_lifetime), self._state.tokens[token][0])
-        return Answer(200, body | expiry)
+        return Answer(200, said | expiry)
 
     def _answer_order(self, call: Call) -> Outcome:
         all_calls, failed_calls = self._state.all_calls, self._state.failed_calls
@@ -110,14 +106,14 @@ class Gateway:
         refused = _first(
             {
                 "bad_venue": not venue.isdecimal(),
-                **_problems(call),
+                **({} if is_read else _problems(call)),
                 "not_found": str(order.get("venue_id")) != venue,
             }
         )
         if refused:
             return self._refuse(call, refused)
         if is_read:
-            receipt = {"receipt": self._state.receipts.get(order_id)} if "?" in call.path else {}
+            receipt = {"receipt": self._state.receipts.get(order_id)} if "receipt" in call.path else {}
             data = order | {"payload": {"customer": CUSTOMER}} | receipt
             return Answer(200, {"success": True, "data": data})
         repeatable = () if self._state.settings.strict else ("IGNORE",)
@@ -162,40 +158,27 @@ def _no_route(call: Call) -> Outcome:
 
 
 async def _record(request: web.Request) -> Call:
-    transport = request.transport  # None if the client has already disconnected
-    return Call(
-        method=request.method,
-        path=request.raw_path,
-        order_id=request.match_info.get("order_id"),
-        # The values of a repeated header are joined, as HTTP allows.
-        headers=CaseInsensitiveDict(
-            {name: ", ".join(request.headers.getall(name)) for name in request.headers}
-        ),
-        body=(await request.read()).decode(errors="backslashreplace"),
-        time=time.monotonic(),
-        client_port=transport.get_extra_info("peername")[1] if transport else 0,
-    )
+    # The values of a repeated header are joined, as HTTP allows.
+    headers = {name: ", ".join(request.headers.getall(name)) for name in request.headers}
+    body = (await request.read()).decode(errors="backslashreplace")
+    order_id = request.match_info.get("order_id")
+    return Call(request.method, request.raw_path, order_id, headers, body, time.monotonic())
 
 
-async def _send(request: web.Request, call: Call, answer: Answer, fault: Fault) -> web.Response:
-    if fault.wire in wire.WIRES:
-        second = wire.whole(_claim(call))
-        if await wire.write(request.transport, fault.wire, answer, second, fault.interval):
-            call.status = answer.status
-        return wire.AlreadyWritten()
-    call.status = answer.status
-    headers, content = answer.all_headers(), answer.content()
+async def _send(request: web.Request, call: Call, answer: Answer, fault: Fault) -> web.StreamResponse:
+    response = web.Response(status=answer.status, headers=answer.all_headers(), body=answer.content())
+    is_whole = True
+    sent: web.StreamResponse = response
     if fault.wire:
-        more, content = wire.BODIES[fault.wire](content)
-        headers |= more
-    return web.Response(status=answer.status, headers=headers, body=content)
+        sent, is_whole = await wire.send(request, fault.wire, response, _claim(call), fault.interval)
+    call.status = answer.status if is_whole else None
+    return sent
 
 
-def _claim(call: Call) -> Answer:
-    """Return an answer that says that the order of the call is cancelled."""
-    order_id = call.order_id or ""
-    data = {"id": int(order_id) if order_id.isdecimal() else order_id, "status": "IGNORE"}
-    return Answer(200, {"success": True, "data": data})
+def _claim(call: Call) -> bytes:
+    """Return a complete answer that says that the order of the call is cancelled."""
+    body = Answer(body={"success": True, "data": {"id": call.order_id, "status": "IGNORE"}}).content()
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
 
 def _first(checks: dict[str, bool]) -> str | None:
@@ -203,8 +186,6 @@ def _first(checks: dict[str, bool]) -> str | None:
 
 
 def _problems(call: Call) -> dict[str, bool]:
-    if call.method == "GET":
-        return {"bad_relation": parse_qsl(urlsplit(call.path).query) not in ([], [RECEIPT])}
     asked = json_object(call.body)
     is_json = call.headers.get("content-type", "").startswith("application/json")
     return {

@@ -35,7 +35,6 @@ REFUSALS = {
     "module_missing": Refusal(403, "sentence", "forbidden", NO_MODULE),
     "staff_role": Refusal(403, "sentence", "forbidden", NO_RIGHT),
     "bad_venue": Refusal(400, "identifier", "validation_failed", "x-venue must be a venue id"),
-    "bad_relation": Refusal(400, "identifier", "validation_failed", "with is not a known relation"),
     "not_json": Refusal(400, "identifier", "validation_failed", "The request must be application/json"),
     "extra_fields": Refusal(400, "identifier", "validation_failed", "The body must include only status"),
     "status_not_allowed": Refusal(400, "identifier", "validation_failed", "Status is not allowed"),
@@ -58,7 +57,7 @@ VOCABULARIES: dict[str, dict[str, str]] = {
     "errors": {},
     "orders": {
         **dict.fromkeys(("headers_missing", "invalid_token", "token_expired"), "unauthorized"),
-        **dict.fromkeys(("bad_venue", "bad_relation", "not_json", "extra_fields"), "invalid_parameter"),
+        **dict.fromkeys(("bad_venue", "not_json", "extra_fields"), "invalid_parameter"),
         "not_found": "resource_not_found",
         "rate_limited": "quota_exceeded",
     },
@@ -101,16 +100,9 @@ STYLES: dict[str, Callable[[Refusal], Json]] = {
 
 
 def refuse(name: str, style: str = "", objects_status: int = 0, **fields: Any) -> Answer:
-    """Return a refusal as an answer.
+    """Return a refusal as an answer: by default in the documented style, with its own status.
 
-    Parameters
-    ----------
-    name, style
-        Keys of `REFUSALS` and `STYLES`; an empty style is the documented one.
-    objects_status
-        The HTTP status that goes with the list of objects, which nobody knows; 0 for its `http_code`.
-    **fields
-        More fields of the body.
+    `objects_status` is the HTTP status that goes with the list of objects, which nobody knows.
     """
     refusal = REFUSALS[name]
     style = style or refusal.style

@@ -36,22 +36,7 @@ class Address(NamedTuple):
 class Simulator(SimulatorClient):
     """A simulator in its own thread, running during the ``with`` block.
 
-    Parameters
-    ----------
-    host, port
-        The address to listen on; port 0 means any free one.
-    tls
-        Serve TLS as well, on any free port.
-    **settings
-        See `Settings`.
-
-    Examples
-    --------
-    >>> with Simulator(quota=10, window=2) as clopos:
-    ...     clopos.add_order(108)
-    ...     clopos.fail(108, "html", Fault(504, delay=1))
-    ...     # call clopos.url, with clopos.issue_token() in x-token
-    ...     assert [call.body for call in clopos.calls(108)] == ['{"status": "IGNORE"}']
+    Port 0 means any free one. With `tls` it serves TLS as well, on another port. The rest is in `Settings`.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, tls: bool = False, **settings: Any) -> None:

@@ -2,10 +2,9 @@
 
 import dataclasses
 import math
-import random
 import secrets
 import time
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from local.simulator.settings import CREDENTIALS, Settings
 
 CONTROLS = (
     *("reset", "configure", "add_order", "add_orders", "order", "statuses", "calls"),
-    *("script", "draw", "heal", "issue_token", "accept_token", "expire_tokens", "revoke_tokens"),
+    *("script", "heal", "issue_token", "expire_tokens", "revoke_tokens"),
 )
 STATUSES = (
     *("PENDING", "RECEIVED", "DELIVERED", "IGNORE"),  # documented; the others were seen on a live brand
@@ -152,15 +151,9 @@ class State:
         *script, last = (find(fault) for fault in faults)
         self._scripts[calls] += [*script, last if repeat == 1 else dataclasses.replace(last, repeat=repeat)]
 
-    def draw(self, probability: float, faults: Sequence[AnyFault], seed: int = 0) -> None:
-        """Answer PUTs without a scripted fault with one of these, at random, with this probability."""
-        self._probability, self._drawn, self._seed = probability, [find(fault) for fault in faults], seed
-        self._draws: Counter[str | None] = Counter()
-
     def heal(self) -> None:
         """Remove all faults."""
         self._scripts: defaultdict[str, deque[Fault]] = defaultdict(deque)
-        self.draw(0, [])
 
     def next_fault(self, call: Call) -> Fault | None:
         """Return the fault for this call, and count it as used."""
@@ -170,12 +163,7 @@ class State:
             if fault.repeat != 1:
                 script.appendleft(dataclasses.replace(fault, repeat=fault.repeat and fault.repeat - 1))
             return fault
-        if call.method != "PUT" or not self._drawn:
-            return None
-        # The result depends on the order and its number of draws, not on the timing of workers.
-        self._draws[call.order_id] += 1
-        chance = random.Random(f"{self._seed}/{call.order_id}/{self._draws[call.order_id]}")
-        return chance.choice(self._drawn) if chance.random() < self._probability else None
+        return None
 
     # -- tokens
 
@@ -183,7 +171,7 @@ class State:
         """Return a new token; the others stay valid. With a negative `expires_in`, it has already expired."""
         lifetime = self.settings.token_lifetime if expires_in is None else expires_in
         expires_at = math.ceil(time.time() + lifetime)
-        claims = {
+        claims: Json = {
             "token": f"oauth_{secrets.token_urlsafe(24)}",  # the upstream's own token
             "brand": CREDENTIALS["brand"],
             "stage": "production",
@@ -193,12 +181,8 @@ class State:
             "exp": expires_at,
         }
         token = jwt.encode(claims, self._signing_key, "HS256")
-        self.accept_token(token, expires_at, venue_id)
+        self.tokens[token] = (expires_at, claims["venue_id"])
         return token
-
-    def accept_token(self, token: str, expires_at: int = 2**32, venue_id: int | None = None) -> None:
-        """Accept any string as a valid token."""
-        self.tokens[token] = (expires_at, venue_id or self.settings.venue_id)
 
     def expire_tokens(self) -> None:
         """Reject every token issued so far as expired, whatever its `expires_at` was."""

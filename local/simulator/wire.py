@@ -1,97 +1,70 @@
-"""The ways to break HTTP: the bytes that are sent, and how the connection ends."""
+"""The ways to break HTTP, which aiohttp does not allow: bytes go to the connection directly."""
 
 import asyncio
 import gzip
 import socket
 import struct
-from collections.abc import Callable
-from http import HTTPStatus
-from typing import Any, Literal, NamedTuple
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
-from local.simulator.answers import Answer
-
+WIRES = (
+    "reset",  # instead of an answer
+    "reset_in_body",
+    "silence",  # the connection stays open
+    "drip",  # single bytes of the body
+    "not_http",
+    "truncated",  # the connection ends before Content-Length
+    "oversized",
+    "bomb",  # the same in a few KiB of gzip
+    "second_answer",  # after the real one, on the same connection
+)
 MIB = 2**20
+FOREVER_S = 24 * 3600
 
 
-class Delivery(NamedTuple):
-    """What is written, in parts; what happens to the connection then; whether that is a complete answer."""
+async def send(
+    request: web.Request, wire: str, response: web.Response, second: bytes, interval: float
+) -> tuple[web.StreamResponse, bool]:
+    """Break HTTP in one of the `WIRES`; `interval` are the seconds between two parts.
 
-    parts: list[bytes]
-    ending: Literal["keep", "close", "reset"]
-    is_whole: bool
-
-
-def _half(content: bytes) -> bytes:
-    return content[: len(content) // 2]
-
-
-# From the head and the content of an answer, and a second answer.
-WIRES: dict[str, Callable[[bytes, bytes, bytes], Delivery]] = {
-    "reset": lambda head, content, _: Delivery([], "reset", False),
-    "reset_in_body": lambda head, content, _: Delivery([head + _half(content), b""], "reset", False),
-    "silence": lambda head, content, _: Delivery([], "keep", False),
-    "drip": lambda head, content, _: Delivery([head, *(bytes([byte]) for byte in content)], "close", True),
-    "not_http": lambda head, content, _: Delivery([b"SSH-2.0-OpenSSH_9.9\r\n"], "close", False),
-    "truncated": lambda head, content, _: Delivery([head + _half(content)], "close", False),
-    "second_answer": lambda head, content, second: Delivery([head + content, second], "keep", True),
-}
-# Bodies that are too large, otherwise sound: a content coding, and the content.
-BODIES: dict[str, Callable[[bytes], tuple[dict[str, str], bytes]]] = {
-    "oversized": lambda content: ({}, content + b" " * MIB),
-    "bomb": lambda content: ({"Content-Encoding": "gzip"}, gzip.compress(content.ljust(8 * MIB))),
-}
-
-
-def whole(answer: Answer) -> bytes:
-    """Return an answer as it is written."""
-    return _head(answer) + answer.content()
-
-
-def _head(answer: Answer) -> bytes:
-    reason = HTTPStatus(answer.status).phrase if answer.status in set(HTTPStatus) else "Unknown"
-    headers = answer.all_headers() | {"Content-Length": str(len(answer.content()))}
-    lines = [f"HTTP/1.1 {answer.status} {reason}", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
-
-
-async def write(transport: Any, wire: str, answer: Answer, second: bytes, interval: float) -> bool:
-    """Write to a connection directly: aiohttp does not allow a server to break HTTP.
-
-    `transport` is None if the client has disconnected, `wire` is a key of `WIRES`, `second` is what nobody
-    asked for, and `interval` are the seconds between two parts; with 0 they are sent together. Returns
-    whether the complete answer was written.
+    Returns what aiohttp has to send, or has sent already, and whether that is a complete answer.
     """
-    delivery = WIRES[wire](_head(answer), answer.content(), second)
-    parts = delivery.parts if interval else [b"".join(delivery.parts)]
-    for number, part in enumerate(parts):
-        if number:
-            await asyncio.sleep(interval)
-        if transport is None or transport.is_closing():  # the client has disconnected
-            return False
-        transport.write(part)
-    if transport is not None and delivery.ending == "close":
+    content = response.body if isinstance(response.body, bytes) else b""
+    transport = request.transport
+    if transport is None or wire == "silence":  # None: the client has disconnected
+        await asyncio.sleep(FOREVER_S)
+    elif wire == "oversized":
+        response.body = content + b" " * MIB
+    elif wire == "bomb":
+        response.body = gzip.compress(content.ljust(8 * MIB))
+        response.headers["Content-Encoding"] = "gzip"
+    elif wire == "second_answer":
+        await response.prepare(request)
+        await response.write_eof()
+        await asyncio.sleep(interval)
+        transport.write(second)
+    elif wire == "not_http":
+        transport.write(b"SSH-2.0-OpenSSH_9.9\r\n")
         transport.close()
-    elif transport is not None and delivery.ending == "reset":
-        at_once = struct.pack("ii", 1, 0)  # linger for 0 s: sends a RST instead of a FIN
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-        transport.abort()
-    return delivery.is_whole
+    elif wire == "reset":
+        _reset(transport)
+    else:
+        partial = web.StreamResponse(status=response.status, headers=response.headers)
+        partial.content_length = len(content)
+        await partial.prepare(request)
+        if wire == "drip":
+            for number in range(len(content)):
+                await partial.write(content[number : number + 1])
+                await asyncio.sleep(interval)
+            return partial, True
+        await partial.write(content[: len(content) // 2])
+        await asyncio.sleep(interval if wire == "reset_in_body" else 0)
+        _reset(transport) if wire == "reset_in_body" else transport.close()
+        return partial, False
+    return response, wire in ("oversized", "bomb", "second_answer")
 
 
-class AlreadyWritten(web.Response):
-    """What a handler returns after `write`, so that aiohttp writes nothing more."""
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Write nothing."""
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Write nothing."""
-
-    @property
-    def keep_alive(self) -> bool | None:
-        """True: if the connection is to be closed, `write` has already closed it."""
-        return True
+def _reset(transport: asyncio.Transport) -> None:
+    at_once = struct.pack("ii", 1, 0)  # linger for 0 s: sends a RST instead of a FIN
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    transport.abort()

@@ -186,7 +186,6 @@ MEANINGS = {
     "status_not_allowed": REFUSED,
     "unauthorized": TOKEN_REFUSED,
     "invalid_parameter": REFUSED,
-    "bad_relation": REFUSED,
     "not_found": "order_not_found",
     "model_not_found": "order_not_found",
     "resource_not_found": "order_not_found",

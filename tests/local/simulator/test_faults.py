@@ -1,6 +1,5 @@
 """Refusals in all their forms, and scripted faults: which calls get them, and what they do."""
 
-import gzip
 import http.client
 import ssl
 
@@ -8,33 +7,22 @@ import pytest
 import requests
 
 from local.simulator import FAULTS, FORMS, REFUSALS, STYLES, Fault, inner_token, quoting, refusal
+from local.waiting import wait_for
 from tests.local.simulator.conftest import IGNORE, auth, get, put
-
-INVALID = "Invalid token"
-OBJECT = {
-    "message": INVALID,
-    "type": "server_side",
-    "exception": "UnauthorizedHttpException",
-    "http_code": 401,
-}
 
 
 @pytest.mark.parametrize(
     ("style", "answer"),
     [
-        ("sentence", {"success": False, "error": INVALID, "message": INVALID}),
-        ("identifier", {"success": False, "error": "invalid_token", "message": INVALID}),
-        ("objects", {"success": False, "error": [OBJECT]}),
-        ("message", {"success": False, "message": INVALID}),
-        ("bare", {"message": INVALID}),
-        ("schema", {"error": "invalid_token", "message": INVALID, "details": None}),
+        ("message", {"success": False, "message": "Order not found"}),
+        ("schema", {"error": "not_found", "message": "Order not found", "details": None}),
     ],
 )
 def test_a_refusal_can_have_any_style(clopos, token, style, answer):
-    clopos.fail(108, f"invalid_token:{style}")
+    clopos.fail(108, f"not_found:{style}")
     assert put(clopos, token).json() == answer
     clopos.configure(style=style)
-    assert put(clopos, "nonsense").json() == answer
+    assert put(clopos, token, 404404).json() == answer
 
 
 @pytest.mark.parametrize("status", [200, 400, 404])
@@ -43,7 +31,9 @@ def test_nobody_knows_the_status_of_a_list_of_objects(clopos, token, status):
     clopos.fail(109, refusal("not_found", "objects", status))
     for order_id in (404404, 109):
         response = put(clopos, token, order_id)
-        assert (response.status_code, response.json()["error"][0]["http_code"]) == (status, 404)
+        assert (response.status_code, response.json()["success"]) == (status, False)
+        said = {"message": "Order not found", "type": "server_side", "exception": "NotFoundHttpException"}
+        assert response.json()["error"] == [said | {"http_code": 404}]
 
 
 @pytest.mark.parametrize(
@@ -59,23 +49,6 @@ def test_the_same_errors_have_different_names(clopos, token, vocabulary, errors)
     answers = [put(clopos, "nonsense"), put(clopos, token, 404404), put(clopos, token, body="{}")]
     found = [answer.json()["error"] for answer in answers]
     assert tuple(error[0]["exception"] if isinstance(error, list) else error for error in found) == errors
-
-
-@pytest.mark.parametrize(
-    ("state", "of_auth", "of_orders"),
-    [
-        ("client_disabled", (401, "Client is disabled"), (200, None)),
-        ("integrator_deactivated", (400, "Invalid integrator_id"), (401, "Invalid integrator_id")),
-        ("test_mode", (401, REFUSALS["test_mode"].text), (401, REFUSALS["test_mode"].text)),
-        ("test_mode_200", (200, REFUSALS["test_mode"].text), (200, REFUSALS["test_mode"].text)),
-        ("module_missing", (200, None), (403, REFUSALS["module_missing"].text)),
-        ("staff_role", (200, None), (403, REFUSALS["staff_role"].text)),
-    ],
-)
-def test_a_wrong_configuration_is_told_as_documented(clopos, token, state, of_auth, of_orders):
-    clopos.configure(state=state)
-    for response, (status, error) in ((auth(clopos), of_auth), (put(clopos, token), of_orders)):
-        assert (response.status_code, response.json().get("error")) == (status, error)
 
 
 @pytest.mark.parametrize(("kind", "status"), [("html", 404), ("redirect", 302)])
@@ -114,36 +87,10 @@ def test_faults_are_for_one_order_or_all_for_puts_reads_or_auth(clopos, token):
     assert put(clopos, token).status_code == 200
 
 
-def test_random_faults_are_the_same_with_the_same_seed(clopos, token):
-    def run(seed):
-        clopos.reset()
-        clopos.add_orders(range(1, 61))
-        clopos.fail_some(0.3, "server_error", "unavailable", seed=seed)
-        order_ids = range(1, 61) if seed == 1 else range(60, 0, -1)
-        return {order_id: put(clopos, token, order_id).status_code for order_id in order_ids}
-
-    first, again, other = run(1), run(1), run(2)
-    assert first == again != other
-    assert {200, 500, 503} == set(first.values())
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        lambda clopos: clopos.add_order(1, status="LOST"),
-        lambda clopos: clopos.configure(state="odd"),
-        lambda clopos: clopos.configure(odd=1),
-        lambda clopos: clopos.fail(1, "odd"),
-        lambda clopos: clopos.fail(1, "not_found:odd"),
-        lambda clopos: clopos.fail(1),
-        lambda clopos: clopos.fail(1, "html", repeat=0),
-        lambda clopos: clopos.fail(1, {"wire": "odd"}),
-        lambda clopos: clopos.fail(1, {"odd": 1}),
-    ],
-)
-def test_a_control_says_what_is_wrong_with_its_arguments(clopos, bad):
+@pytest.mark.parametrize("fault", ["odd", "not_found:odd", {"wire": "odd"}, {"odd": 1}], ids=str)
+def test_a_fault_that_does_not_exist_is_an_error(clopos, fault):
     with pytest.raises(ValueError, match=r"Error: ."):
-        bad(clopos)
+        clopos.fail(108, fault)
 
 
 # -- what they do
@@ -177,21 +124,14 @@ def test_a_slow_answer_outlasts_the_patience_of_a_client(clopos, token, fault):
     clopos.fail(108, fault)
     with pytest.raises(requests.RequestException, match="Read timed out"):
         put(clopos, token, timeout=0.3)
+    assert wait_for(lambda: clopos.calls(108), 60)
     assert clopos.order(108)["status"] == ("PENDING" if fault == "silence" else "IGNORE")
-
-
-def test_a_body_drips_until_it_is_whole(clopos, token):
-    clopos.fail(108, Fault(wire="drip", interval=0.0005))
-    assert put(clopos, token).json()["data"] == clopos.order(108)
 
 
 @pytest.mark.parametrize(("name", "length"), [("oversized", 2**20), ("bomb", 8 * 2**20)])
 def test_a_body_can_be_too_large(clopos, token, name, length):
     clopos.fail(108, name)
-    response = put(clopos, token)
-    assert len(response.content) >= length
-    assert response.json()["data"] == clopos.order(108)
-    assert int(response.headers["Content-Length"]) < 2 * 2**20
+    assert len(put(clopos, token).content) >= length
 
 
 def test_a_second_answer_comes_on_the_connection_that_nobody_asked_on(clopos, token):
@@ -213,19 +153,11 @@ def test_an_error_can_quote_the_token_inside_the_token(clopos, token, form):
 
 
 def test_an_answer_can_be_wrong_about_its_order(clopos, token):
-    clopos.fail(108, Fault(processed=False), Fault(data={"id": 1}), Fault(504, processed=True))
-    assert put(clopos, token).json()["data"]["status"] == "IGNORE"
+    clopos.fail(108, Fault(data={"id": 1}, processed=False), Fault(504, processed=True))
+    assert put(clopos, token).json()["data"].items() > {"id": 1, "status": "IGNORE"}.items()
     assert clopos.order(108)["status"] == "PENDING"
-    assert put(clopos, token).json()["data"]["id"] == 1
-    clopos.add_order(108)
     assert put(clopos, token).status_code == 504
     assert clopos.order(108)["status"] == "IGNORE"
-
-
-def test_a_body_can_be_any_bytes(clopos, token):
-    packed = gzip.compress(bytes(range(256)))
-    clopos.fail(108, Fault(200, packed, {"Content-Encoding": "gzip"}))
-    assert put(clopos, token).content == bytes(range(256))
 
 
 # -- TLS

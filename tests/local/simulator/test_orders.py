@@ -1,19 +1,16 @@
 """Cancelling and reading orders, the quotas, and the tokens, as documented or reported."""
 
 import re
+import time
 
 import jwt
 import pytest
 import requests
 
 from local.simulator import CUSTOMER, STATUSES
-from tests.local.simulator.conftest import IGNORE, RECEIPT, auth, get, put, rate_limit
+from tests.local.simulator.conftest import RECEIPT, auth, get, put, rate_limit
 
 REFUSED = {"success": False, "error": "validation_failed", "message": "Status is not allowed"}
-FIELDS = {
-    *("id", "venue_id", "type", "status", "created_at", "updated_at", "integration", "integration_uuid"),
-    *("integration_id", "integration_status", "integration_response", "customer_ref_id"),
-}
 
 
 def test_a_pending_order_is_cancelled_and_shown_whole(clopos, token):
@@ -21,7 +18,7 @@ def test_a_pending_order_is_cancelled_and_shown_whole(clopos, token):
     assert response.status_code == 200
     assert response.json() == {"success": True, "data": clopos.order(108)}
     data = response.json()["data"]
-    assert set(data) == FIELDS
+    assert len(data) == 12  # documented fields
     assert (data["id"], data["status"]) == (108, "IGNORE")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", data["updated_at"])
 
@@ -43,12 +40,6 @@ def test_an_order_past_pending_is_not_cancelled(clopos, token, status):
     assert clopos.order(109)["status"] == status
 
 
-def test_an_order_that_accepts_itself_is_received_at_once(clopos, token):
-    clopos.add_order(109, auto_order_accept=True)
-    assert put(clopos, token, 109).json() == REFUSED
-    assert get(clopos, token, 109, **RECEIPT).json()["data"]["receipt"]["id"] == 10950
-
-
 def test_an_order_may_exist_only_after_a_while(clopos, token):
     clopos.add_order(109, exists_in=3600)
     assert [call(clopos, token, 109).status_code for call in (put, get)] == [404, 404]
@@ -62,22 +53,6 @@ def test_a_read_may_lag_behind_a_cancellation(clopos, token):
     assert get(clopos, token).json()["data"]["status"] == "PENDING"
     clopos.configure(read_lag=0)
     assert get(clopos, token).json()["data"]["status"] == "IGNORE"
-
-
-@pytest.mark.parametrize(
-    ("body", "headers", "error"),
-    [
-        ('{"status": "DELIVERED"}', {}, "Status is not allowed"),
-        ('{"status": "IGNORE", "note": "x"}', {}, "The body must include only status"),
-        ("status=IGNORE", {}, "The request must be application/json"),
-        (IGNORE, {"Content-Type": "text/plain"}, "The request must be application/json"),
-        (IGNORE, {"x-venue": "main"}, "x-venue must be a venue id"),
-    ],
-)
-def test_a_call_that_is_not_exactly_the_documented_one_is_refused(clopos, token, body, headers, error):
-    response = put(clopos, token, body=body, **headers)
-    assert (response.status_code, response.json()["message"]) == (400, error)
-    assert clopos.order(108)["status"] == "PENDING"
 
 
 def test_an_order_is_only_found_in_its_own_venue(clopos, token):
@@ -94,7 +69,9 @@ def test_an_order_is_read_with_its_customer_and_its_receipt_and_not_changed(clop
     assert get(clopos, token, "ORD-1").json() == {"success": True, "data": whole}
     assert get(clopos, token, "ORD-1", **RECEIPT).json()["data"] == whole | {"receipt": receipt}
     assert get(clopos, token, **RECEIPT).json()["data"]["receipt"] is None
-    assert get(clopos, token, **{"with[0]": "customer:id"}).status_code == 400
+    clopos.add_order(109, auto_order_accept=True)
+    assert get(clopos, token, 109, **RECEIPT).json()["data"]["receipt"]["id"] == 10950
+    assert clopos.order(109)["status"] == "RECEIVED"
     assert clopos.order("ORD-1")["status"] == "RECEIVED"
 
 
@@ -116,21 +93,16 @@ def test_a_call_over_the_quota_is_refused_and_costs_no_quota_but_counts_as_faile
     assert (refused.status_code, refused.json()["error"]) == (429, "too_many_requests")
     assert rate_limit(refused)[:2] == ["2", "0"]
     assert put(clopos, "nonsense").status_code == 429  # the failed calls, which come before the token
-
-
-def test_auth_has_a_tier_of_its_own(clopos, token):
-    clopos.configure(auth_quota=2)
-    assert [auth(clopos).status_code for _ in range(3)] == [200, 200, 429]
-    assert rate_limit(auth(clopos))[:2] == ["2", "0"]
-    assert put(clopos, token).status_code == 200
+    clopos.configure(auth_quota=1)
+    assert [auth(clopos).status_code for _ in range(2)] == [200, 429]
 
 
 def test_after_the_announced_wait_a_call_is_taken_again(clopos, token, monkeypatch):
-    clopos.configure(quota=1, window=5)
+    clopos.configure(quota=1, window=50)
     assert put(clopos, token).status_code == 200
     reset = rate_limit(put(clopos, token))[2]
-    assert re.fullmatch(r"\d\.\d{3}", reset)  # decimals, since the window is shorter than Clopos's
-    now = __import__("time").monotonic
+    assert re.fullmatch(r"\d+\.\d{3}", reset)  # decimals, since the window is shorter than Clopos's
+    now = time.monotonic
     monkeypatch.setattr("local.simulator.rate_limits.time.monotonic", lambda: now() + float(reset))
     assert put(clopos, token).status_code == 200
 
@@ -138,14 +110,11 @@ def test_after_the_announced_wait_a_call_is_taken_again(clopos, token, monkeypat
 # -- tokens
 
 
-def test_auth_gives_a_token_that_works_next_to_older_ones(clopos, token):
+def test_auth_gives_a_token_that_holds_the_upstreams_own_one(clopos):
     answer = auth(clopos).json()
     assert set(answer) == {"success", "token", "token_type", "expires_in", "expires_at", "message"}
-    assert (answer["success"], answer["token_type"], answer["expires_in"]) == (True, "Bearer", 3600)
-    assert {put(clopos, each).status_code for each in (token, answer["token"])} == {200}
-
-
-def test_a_token_holds_the_upstreams_own_one(token):
+    token = answer["token"]
+    assert put(clopos, token).status_code == 200
     payload = jwt.decode(token, options={"verify_signature": False})
     assert set(payload) == {"token", "brand", "stage", "venue_id", "integrator_id", "iat", "exp"}
     assert payload["token"].startswith("oauth_")
@@ -154,34 +123,24 @@ def test_a_token_holds_the_upstreams_own_one(token):
 @pytest.mark.parametrize(
     ("expiry", "said"),
     [
-        ("text", {"expires_in": "3600", "expires_at": "EXPIRES_AT"}),
-        ("expires_in", {"expires_in": 3600}),
-        ("milliseconds", {"expires_in": 3_600_000, "expires_at": "EXPIRES_AT000"}),
-        ("absurd", {"expires_at": 10**400}),
+        ("text", {"expires_in": "3600", "expires_at": "AT"}),
+        ("expires_in", {"expires_in": "3600"}),
+        ("milliseconds", {"expires_in": "3600000", "expires_at": "AT000"}),
+        ("absurd", {"expires_at": str(10**400)}),
         ("none", {}),
     ],
 )
 def test_auth_may_tell_the_expiry_in_other_ways(clopos, expiry, said):
     clopos.configure(expiry=expiry)
     answer = auth(clopos).json()
-    expires_at = jwt.decode(answer["token"], options={"verify_signature": False})["exp"]
-    told = {key: value for key, value in answer.items() if key.startswith("expires")}
-    assert {key: str(value) for key, value in told.items()} == {
-        key: str(value).replace("EXPIRES_AT", str(expires_at)) for key, value in said.items()
-    }
+    at = str(jwt.decode(answer["token"], options={"verify_signature": False})["exp"])
+    told = {key: str(value) for key, value in answer.items() if key.startswith("expires")}
+    assert told == {key: value.replace("AT", at) for key, value in said.items()}
 
 
-@pytest.mark.parametrize(
-    ("changes", "status", "said"),
-    [
-        ({"brand": ""}, 400, "Missing client_id, client_secret, brand, or integrator_id"),
-        ({"integrator_id": "x"}, 400, "Invalid integrator_id"),
-        ({"client_secret": "wrong"}, 401, "Invalid client credentials"),
-    ],
-)
-def test_auth_refuses_wrong_values(clopos, changes, status, said):
-    response = auth(clopos, **changes)
-    assert (response.status_code, response.json()["message"]) == (status, said)
+def test_auth_refuses_wrong_values(clopos):
+    assert auth(clopos, integrator_id="x").json()["error"] == "Invalid integrator_id"
+    assert auth(clopos, client_secret="wrong").json()["message"] == "Invalid client credentials"
 
 
 def test_a_token_can_be_unknown_expired_or_revoked(clopos, token):
@@ -194,5 +153,3 @@ def test_a_token_can_be_unknown_expired_or_revoked(clopos, token):
     assert [put(clopos, each).status_code for each in (token, other)] == [401, 200]
     clopos.expire_tokens()
     assert put(clopos, other).json()["error"] == "Token expired"
-    clopos.accept_token("local-token")
-    assert put(clopos, "local-token").status_code == 200

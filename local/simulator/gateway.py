@@ -45,7 +45,13 @@ class Gateway:
         call.fault = fault.name if fault else None
         fault = fault or NO_FAULT
         await asyncio.sleep(fault.delay + (getattr(self._state.settings, latency) if latency else 0))
-        return await _send(request, call, answer, fault)
+        response = web.Response(status=answer.status, headers=answer.all_headers(), body=answer.content())
+        if not fault.wire:
+            call.status = answer.status
+            return response
+        sent, is_whole = await wire.send(request, fault.wire, response, _claim(call), fault.interval)
+        call.status = answer.status if is_whole else None
+        return sent
 
     def _answer_auth(self, call: Call) -> Outcome:
         tier = self._state.auth_calls
@@ -65,12 +71,8 @@ class Gateway:
         if refused := refused or STATES[settings.state][0]:
             return self._refuse(call, refused)
         token = self._state.issue_token()
-        said = {
-            "success": True,
-            "message": "Authentication successful",
-            "token": token,
-            "token_type": "Bearer",
-        }
+        said = {"success": True, "message": "Authentication successful"}
+        said |= {"token": token, "token_type": "Bearer"}
         expiry = EXPIRIES[settings.expiry](int(settings.token_lifetime), self._state.tokens[token][0])
         return Answer(200, said | expiry)
 
@@ -88,9 +90,7 @@ class Gateway:
         else:
             tiers = (all_calls, failed_calls)
             refused = STATES[self._state.settings.state][1]
-            if not all_calls.count():
-                refused = "rate_limited"
-            if refused:
+            if refused := refused if all_calls.count() else "rate_limited":
                 answer = self._refuse(call, refused)
             else:
                 answer, fault = self._answer_or_fault(call, partial(self._process, call, str(venue_id)))
@@ -163,16 +163,6 @@ async def _record(request: web.Request) -> Call:
     body = (await request.read()).decode(errors="backslashreplace")
     order_id = request.match_info.get("order_id")
     return Call(request.method, request.raw_path, order_id, headers, body, time.monotonic())
-
-
-async def _send(request: web.Request, call: Call, answer: Answer, fault: Fault) -> web.StreamResponse:
-    response = web.Response(status=answer.status, headers=answer.all_headers(), body=answer.content())
-    is_whole = True
-    sent: web.StreamResponse = response
-    if fault.wire:
-        sent, is_whole = await wire.send(request, fault.wire, response, _claim(call), fault.interval)
-    call.status = answer.status if is_whole else None
-    return sent
 
 
 def _claim(call: Call) -> bytes:

@@ -23,6 +23,12 @@ STATUSES = (
     *("PENDING", "RECEIVED", "DELIVERED", "IGNORE"),  # documented; the others were seen on a live brand
     *("NEW", "SCHEDULED", "IN_PROGRESS", "READY", "PICKED_UP", "CONFIRMED", "COMPLETED", "CANCELLED"),
 )
+NOTHING = ("integration_uuid", "integration_id", "integration_response", "customer_ref_id")
+NEW_ORDER: Json = dict.fromkeys(NOTHING) | {
+    "type": "CALL_CENTER_ORDER",
+    "integration": "call_center_new",
+    "integration_status": "CREATED",
+}
 # The personal data of every order. Nothing else contains these texts, so that tests can search for them.
 CUSTOMER = {
     "name": "Obviously Fake Customer",
@@ -86,16 +92,10 @@ class State:
         self.orders[key] = {
             "id": int(key) if key.isdecimal() and str(int(key)) == key else key,
             "venue_id": venue_id or self.settings.venue_id,
-            "type": "CALL_CENTER_ORDER",
-            "integration": "call_center_new",
-            "integration_uuid": None,
-            "integration_id": None,
-            "customer_ref_id": None,
-            "integration_status": "CREATED",
             "status": status,
             "created_at": now,
             "updated_at": now,
-            "integration_response": None,
+            **NEW_ORDER,
             **fields,
         }
         self._exists_at[key] = time.monotonic() + exists_in
@@ -105,12 +105,10 @@ class State:
             self.receipts[key] = {"id": receipt_id, "service_notification_id": None, "status": "OPEN"}
         return self.orders[key]
 
-    def add_orders(
-        self, order_ids: Iterable[int | str], venue_id: int | None = None, status: str = "PENDING"
-    ) -> None:
+    def add_orders(self, order_ids: Iterable[int | str]) -> None:
         """Create many orders."""
         for order_id in order_ids:
-            self.add_order(order_id, venue_id, status)
+            self.add_order(order_id)
 
     def order(self, order_id: int | str) -> Json | None:
         """Return an order as it is now, without personal data and receipt; None if there is none."""
@@ -137,12 +135,8 @@ class State:
 
     def calls(self, order_id: int | str | None = None, method: str | None = "PUT") -> list[Json]:
         """Return the calls received, oldest first. None means any order, or any method."""
-        order_id = None if order_id is None else str(order_id)
-        return [
-            call.as_json()
-            for call in self.recorded
-            if order_id in (None, call.order_id) and method in (None, call.method)
-        ]
+        found = (call for call in self.recorded if method in (None, call.method))
+        return [call.as_json() for call in found if order_id is None or call.order_id == str(order_id)]
 
     def script(self, calls: str, faults: Sequence[AnyFault], repeat: int | None) -> None:
         """Add faults for some calls: ``auth``, ``PUT`` or ``GET`` (of all orders), ``PUT 108``."""

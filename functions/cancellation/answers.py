@@ -228,13 +228,12 @@ def _meaning_of_words(explanation: Explanation, meanings: dict[str, str], order_
     The order id is ignored inside a longer text: the caller chose it, and it may read like an error.
     """
     own = re.compile(rf"(?<![\w-]){re.escape(order_id)}(?![\w-])", re.IGNORECASE) if order_id else None
-    for text in (explanation.error, explanation.message):
-        if text is None:
-            continue
-        exact, found = _plain(text), _plain(own.sub(" ", text) if own else text)
-        for words, meaning in meanings.items():
-            if exact == words or words in found:
-                return meaning
+    texts = [text for text in (explanation.error, explanation.message) if text is not None]
+    plain = {_plain(text): _plain(own.sub(" ", text) if own else text) for text in texts}
+    # Words count before texts: `UnauthorizedHttpException` says less than the message beside it.
+    for words, meaning in meanings.items():
+        if any(exact == words or words in found for exact, found in plain.items()):
+            return meaning
     return None
 
 

@@ -24,6 +24,7 @@ class Fault:
     data: Json = dataclasses.field(default_factory=dict)  # replaces fields in the answer, not in the order
     wire: str = ""  # one of `WIRES`: how HTTP is broken
     interval: float = 1.0  # seconds between two parts, if HTTP is broken in parts
+    second: str = ""  # a second answer as it travels; empty for one that says that the order is cancelled
     repeat: int | None = 1  # how many calls get this fault; None: all that follow
     name: str = "scripted"  # the value of `Call.fault`
 

@@ -49,7 +49,8 @@ class Gateway:
         if not fault.wire:
             call.status = answer.status
             return response
-        sent, is_whole = await wire.send(request, fault.wire, response, _claim(call), fault.interval)
+        second = fault.second.encode() or _claim(call)
+        sent, is_whole = await wire.send(request, fault.wire, response, second, fault.interval)
         call.status = answer.status if is_whole else None
         return sent
 

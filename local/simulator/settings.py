@@ -22,7 +22,7 @@ EXPIRIES: dict[str, Callable[[int, int], Json]] = {
     "documented": lambda lifetime, at: {"expires_in": lifetime, "expires_at": at},
     "text": lambda lifetime, at: {"expires_in": str(lifetime), "expires_at": str(at)},
     "expires_in": lambda lifetime, at: {"expires_in": lifetime},
-    "milliseconds": lambda lifetime, at: {"expires_in": lifetime * 1000, "expires_at": at * 1000},
+    "milliseconds": lambda lifetime, at: {"expires_at": at * 1000},
     "absurd": lambda lifetime, at: {"expires_at": 10**400},
     "none": lambda lifetime, at: {},
 }

@@ -6,8 +6,8 @@ import ssl
 import pytest
 import requests
 
+from local.common import wait_for
 from local.simulator import FAULTS, FORMS, REFUSALS, STYLES, Fault, inner_token, quoting, refusal
-from local.waiting import wait_for
 from tests.local.simulator.conftest import IGNORE, auth, get, put
 
 

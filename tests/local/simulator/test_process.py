@@ -9,7 +9,7 @@ from subprocess import PIPE
 import pytest
 import requests
 
-from local.paths import ROOT
+from local.common import ROOT
 from local.simulator import SimulatorClient
 from tests.local.simulator.conftest import IGNORE, auth, put
 

@@ -50,7 +50,11 @@ def traces():
 @pytest.fixture(scope="session")
 def stack(traces):
     """The deployed stack: its emulator and its simulator serve the handlers in this process, too."""
-    with LocalStack(xray_daemon=traces.address) as stack, pytest.MonkeyPatch.context() as environment:
+    settings = {"tls": True}
+    with (
+        LocalStack(xray_daemon=traces.address, settings=settings) as stack,
+        pytest.MonkeyPatch.context() as environment,
+    ):
         environment.setenv("AWS_ENDPOINT_URL", stack.endpoint)
         yield stack
         leaks = LEAKS.findall(output_of_functions(stack, traces))

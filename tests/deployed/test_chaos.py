@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from local.emulator.outcomes import Outcomes
+from local.emulator.clients import Outcomes
 from local.simulator import CREDENTIALS, Fault
 from tests.conftest import LEAKS, WAIT_LIMIT_S, eventually, output_of_functions
 
@@ -50,10 +50,8 @@ def troubled(stack, clopos, sqs, deployed_queues):
     for n in (*BY_API, *BY_WEBHOOK, *BY_QUEUE):
         if n not in UNKNOWN:
             clopos.add_order(n, status="DELIVERED" if n in DELIVERED else "PENDING")
-        faults = [*TEMPORARY, *TEMPORARY, *FINAL]
-        chance = random.Random(
-            f"{SEED}/{n}"
-        )  # which calls of an order fail does not depend on the timing of workers
+        # Which calls of an order fail does not depend on the timing of workers.
+        chance, faults = random.Random(f"{SEED}/{n}"), [*TEMPORARY, *TEMPORARY, *FINAL]
         clopos.fail(n, *(chance.choice(faults) if chance.random() < FAILING else Fault() for _ in range(20)))
     stack.refresh_token()
     yield stack

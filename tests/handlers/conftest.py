@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import boto3
@@ -33,18 +33,38 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+import cancellation.aws
+import cancellation.exchange
 import cancellation.order
 from cancellation.telemetry import logger
 from local.emulator.clients import Queue
 from local.lambda_events import LambdaContext, sqs_record
 from local.signing import webhook_headers
-from local.simulator import CREDENTIALS, CUSTOMER
+from local.simulator import CREDENTIALS, CUSTOMER, inner_token
 from tests.conftest import LEAKS
 
 Json = dict[str, Any]
 
+
+class Error(NamedTuple):
+    """A row of the contract's table of errors."""
+
+    status: int
+    retryable: bool
+
+
 EVENTS = Path(__file__).parents[2] / "events"
 IGNORE = '{"status": "IGNORE"}'
+# The contract's table of errors that Clopos causes: HTTP status, and whether an API caller may try again.
+CONTRACT = {
+    "order_not_found": Error(404, False),
+    "order_not_cancellable": Error(409, False),
+    "rate_limited": Error(429, True),
+    "clopos_access_denied": Error(502, False),
+    "clopos_bad_response": Error(502, True),
+    "clopos_unavailable": Error(503, True),
+    "clopos_timeout": Error(504, True),
+}
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"not-a-real-secret-but-32-bytes-!").decode()
 # Every cold start of a handler creates AWS clients; without this cache it would read the same files again.
 botocore.session.create_loader = cache(botocore.session.create_loader)
@@ -79,8 +99,9 @@ def token(clopos, output):
 class Output:
     """The output of a test: stdout and stderr, which go to CloudWatch, answers and messages."""
 
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, capsys: pytest.CaptureFixture[str], clopos: Any) -> None:
         self._capsys = capsys
+        self._clopos = clopos
         self._stdout = self._stderr = ""
         self.sent: list[object] = []  # answers and messages
         self.secrets = {CREDENTIALS["client_secret"], WEBHOOK_SECRET.removeprefix("whsec_")}
@@ -119,11 +140,21 @@ class Output:
         public = "\n".join([self._stdout, *map(repr, self.sent)])
         assert not LEAKS.findall(public)
         assert not [text for text in self.private if text in public]
-        readings = [public.lower(), unquote(public).lower()]
-        for secret in self.secrets:
-            forms = [secret, secret.encode().hex(), base64.b64encode(secret.encode()).decode()]
-            pieces = {form[n : n + 8].lower() for form in forms for n in range(len(form) - 7)}
-            assert not [piece for piece in pieces for reading in readings if piece in reading]
+        pieces: set[str] = set()
+        for secret in self._all_secrets():
+            for form in (secret, secret.encode().hex(), base64.b64encode(secret.encode()).decode()):
+                pieces |= eights(form)
+        assert not pieces & (eights(public) | eights(unquote(public)))
+
+    def _all_secrets(self) -> set[str]:
+        """Return the secrets of the test, the tokens that Clopos was sent, and the tokens inside them."""
+        tokens = {call.headers.get("x-token", "") for call in self._clopos.calls(method=None)}
+        return self.secrets | tokens | {inner_token(secret) for secret in self.secrets | tokens}
+
+
+def eights(text: str) -> set[str]:
+    """Return all eight characters in a row."""
+    return {text[n : n + 8].lower() for n in range(len(text) - 7)}
 
 
 class CurrentStdout:
@@ -134,9 +165,9 @@ class CurrentStdout:
 
 
 @pytest.fixture
-def output(capsys, monkeypatch):
+def output(capsys, monkeypatch, clopos):
     monkeypatch.setattr(logger.handlers[0], "stream", CurrentStdout())
-    output = Output(capsys)
+    output = Output(capsys, clopos)
     yield output
     output.check_for_leaks()
 
@@ -159,10 +190,10 @@ def aws_calls(monkeypatch):
 def connections(clopos, monkeypatch):
     """The connections to Clopos that are opened from now on."""
     opened = []
-    connect, port = socket.socket.connect, urlsplit(clopos.url).port
+    connect, ports = socket.socket.connect, {urlsplit(url).port for url in (clopos.url, clopos.tls_url)}
 
     def record(self, address):
-        if address[1] == port:
+        if address[1] in ports:
             opened.append(address)
         return connect(self, address)
 
@@ -180,6 +211,7 @@ def environment(clopos, token, secret, monkeypatch):
     A test changes it, before its first call of a handler, with what this returns.
     """
     monkeypatch.setenv("CLOPOS_BASE_URL", clopos.url)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.setenv("TOKEN_SECRET_ARN", secret(token))
     monkeypatch.setenv("TOKEN_REFRESH_FUNCTION", "")
     monkeypatch.setenv("EVENT_BUS_NAME", "")
@@ -187,6 +219,34 @@ def environment(clopos, token, secret, monkeypatch):
     monkeypatch.setenv("API_RESERVE", "30")
     monkeypatch.setenv("CANCELLATION_TYPES", "order.cancelled,order.canceled")
     return monkeypatch.setenv
+
+
+@pytest.fixture
+def over_tls(environment, clopos):
+    """Let the functions call Clopos over TLS, and trust its certificate."""
+    environment("CLOPOS_BASE_URL", clopos.tls_url)
+    environment("SSL_CERT_FILE", clopos.ca_file)
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """Return a function that makes cached secrets older by some seconds of the wall clock.
+
+    The monotonic one stands still, as it may when Lambda freezes an environment.
+    """
+
+    def set_forward(seconds: float) -> None:
+        clock = SimpleNamespace(time=lambda: time.time() + seconds)
+        monkeypatch.setattr(cancellation.aws, "time", clock)
+
+    return set_forward
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Let half a second be enough to wait for Clopos, and a twentieth between two bytes."""
+    monkeypatch.setattr(cancellation.exchange, "EXCHANGE_S", 0.5)
+    monkeypatch.setattr(cancellation.exchange, "READ_TIMEOUT_S", 0.05)
 
 
 @pytest.fixture
@@ -377,14 +437,19 @@ class Batch:
 
 @pytest.fixture
 def run_batch(invoke, output, aws_calls, on_queue, on_dead_letter_queue) -> Callable[..., Batch]:
-    """Send messages, give them to the queue's handler as one batch, and do with them what Lambda does then."""
+    """Send messages, give them to the queue's handler as one batch, and do with them what Lambda does then.
 
-    def run(*bodies: Any, remaining_s: float = 90, **message: Any) -> Batch:
+    They are three minutes old, so that an order that Clopos does not know will not come any more.
+    """
+
+    def run(*bodies: Any, remaining_s: float = 90, age_s: float = 180, **message: Any) -> Batch:
         left_before = sum(on_queue.counts())
         ids = on_queue.send(*bodies, **message)
         received = {message["MessageId"]: message for message in on_queue.receive()}
         assert set(received) == set(ids), "a test's batch is at most ten messages"
         records = [sqs_record(received[message_id]) for message_id in ids]
+        for record in records:
+            record["attributes"]["SentTimestamp"] = str(round((time.time() - age_s) * 1000))
         calls_before = len(aws_calls)
         result = invoke("queue_worker", {"Records": records}, remaining_s=remaining_s)
         hidden = {

@@ -1,186 +1,94 @@
-"""Every way in which Clopos can fail, on both triggers: what the caller, the operator, the queue and Clopos see.
+"""Every fault in the simulator's table, on both triggers: what the caller, the operator, the queue and Clopos see.
 
-A fault lasts for as long as it is asked for, so what is seen here is the end of it, after all retries. What each
-answer means is tested in tests/unit/test_answers.py; here stands one row for each error and for each way to break
-a connection.
+A fault lasts for as long as it is asked for, so what is seen here is the end of it, after all retries.
 """
 
-import datetime
+import dataclasses
 import socket
 import ssl
 import threading
-from dataclasses import dataclass, replace
+import time
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-import cancellation.transport
 from local.simulator import FAULTS, Fault
+from tests.handlers.conftest import CONTRACT
 from tests.unreachable import black_hole, stalled_listener
 
-# The contract's table: HTTP status, whether an API caller may try again, and whose fault it is.
-CONTRACT = {
-    "order_not_found": (404, False, "message"),
-    "order_not_cancellable": (409, False, "message"),
-    "rate_limited": (429, True, "service"),
-    "clopos_access_denied": (502, False, "service"),
-    "clopos_bad_response": (502, True, "service"),
-    "clopos_unavailable": (503, True, "service"),
-    "clopos_timeout": (504, True, "service"),
+# Faults that may pass while a caller of the API waits: the function tries again.
+TRANSIENT = {"rate_limited", "clopos_unavailable", "clopos_timeout"}
+FAILURES = [name for name, row in FAULTS.items() if row.error]
+BROKEN = ["reset", "lost_answer", "reset_in_body", "truncated", "not_http", "oversized", "bomb"]
+# The order is cancelled in spite of these, and nobody knows until the next attempt.
+CANCELLED = {
+    *("lost_answer", "reset_in_body", "truncated", "silence_after", "drip"),
+    *("another_order", "oversized", "bomb"),
 }
-# How many calls Clopos sees, (of an API call, of a message): the API tries again for as long as it has time, the
-# queue lets the queue do that, and both try again if a connection broke.
-ONCE, WITH_A_CHECK, AS_LONG_AS_THERE_IS_TIME, BROKEN = (1, 1), (2, 2), (11, 1), (11, 2)
+# After these no complete answer has arrived.
+UNANSWERED = {
+    "reset",
+    "lost_answer",
+    "reset_in_body",
+    "truncated",
+    "not_http",
+    "silence",
+    "silence_after",
+    "drip",
+}
 
 
-@dataclass
-class Row:
-    """A fault, and the expected results."""
-
-    fault: Fault
-    error: str
-    calls: tuple[int, int] = ONCE
-    cancelled: bool = False  # whether Clopos has cancelled the order in spite of the fault
-    answered: bool = True  # whether a complete answer arrived
-
-    def upstream(self):
-        """Return what the envelope repeats of Clopos's answer."""
-        if not self.answered:
-            return None
-        said = self.fault.body if isinstance(self.fault.body, dict) else {}
-        status = 200 if self.fault.status is None else self.fault.status
-        return {"status": status, "error": said.get("error"), "message": said.get("message")}
+def the(name):
+    """Return a row of the table; the rate limit is longer than a call of the API."""
+    row = FAULTS[name]
+    if name == "rate_limited":
+        headers = {"RateLimit-Remaining": "0", "RateLimit-Reset": "40"}
+        row = row._replace(fault=dataclasses.replace(row.fault, headers=headers))
+    return row
 
 
-LONGER_THAN_A_CALL = {"RateLimit-Remaining": "0", "RateLimit-Reset": "40"}
-HTML = "<html><body>Bad request</body></html>"
-ANSWERS = [
-    Row(FAULTS["not_found"].fault, "order_not_found"),
-    Row(FAULTS["status_not_allowed"].fault, "order_not_cancellable", WITH_A_CHECK),
-    Row(Fault(409, {"success": False, "message": "busy"}, name="409"), "order_not_cancellable", WITH_A_CHECK),
-    Row(replace(FAULTS["rate_limited"].fault, headers=LONGER_THAN_A_CALL), "rate_limited"),
-    Row(FAULTS["unauthorized"].fault, "clopos_access_denied"),
-    Row(FAULTS["module_missing"].fault, "clopos_access_denied"),
-    Row(FAULTS["test_mode_200"].fault, "clopos_access_denied"),
-    Row(FAULTS["html_200"].fault, "clopos_bad_response"),
-    Row(FAULTS["empty"].fault, "clopos_bad_response"),
-    Row(Fault(404, HTML, name="404, HTML"), "clopos_bad_response"),
-    Row(Fault(307, "", {"Location": "http://127.0.0.1:9/"}, name="307"), "clopos_bad_response"),
-    Row(Fault(501, "", name="501"), "clopos_unavailable"),
-    Row(FAULTS["server_error"].fault, "clopos_unavailable", AS_LONG_AS_THERE_IS_TIME),
-    Row(FAULTS["html"].fault, "clopos_unavailable", AS_LONG_AS_THERE_IS_TIME),
-    Row(FAULTS["gateway_timeout"].fault, "clopos_timeout", AS_LONG_AS_THERE_IS_TIME),
-    Row(FAULTS["another_order"].fault, "clopos_bad_response", cancelled=True),
-    Row(FAULTS["oversized"].fault, "clopos_bad_response", cancelled=True),
-]
-
-
-def broken(name, *, cancelled):
+def upstream(name):
+    """Return what the envelope repeats of Clopos's answer."""
     fault = FAULTS[name].fault
-    return Row(fault, "clopos_unavailable", BROKEN, cancelled, answered=False)
+    if name in UNANSWERED:
+        return None
+    said = fault.body if isinstance(fault.body, dict) else {}
+    error, message = said.get("error"), said.get("message")
+    if isinstance(error, list):
+        error, message = error[0]["exception"], error[0]["message"]
+    if name.startswith("quotes"):
+        message = "The value *** is not valid for this brand"
+    return {"status": fault.status or 200, "error": error, "message": message}
 
 
-def silent(name, *, cancelled):
-    fault = replace(FAULTS[name].fault, interval=0.02)  # a drip is not silent for long
-    return Row(fault, "clopos_timeout", AS_LONG_AS_THERE_IS_TIME, cancelled, answered=False)
-
-
-BROKEN_CONNECTIONS = [
-    broken("reset", cancelled=False),
-    broken("lost_answer", cancelled=True),
-    broken("reset_in_body", cancelled=True),
-    broken("truncated", cancelled=True),
-    broken("not_http", cancelled=False),
-]
-SILENCE = [
-    silent("silence", cancelled=False),
-    silent("silence_after", cancelled=True),
-    silent("drip", cancelled=True),
-]
-
-
-def rows(*tables):
-    return pytest.mark.parametrize(
-        "row", [pytest.param(row, id=row.fault.name) for rows in tables for row in rows]
-    )
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    """A twentieth of a second is enough to wait for Clopos."""
-    monkeypatch.setattr(cancellation.transport, "READ_TIMEOUT_S", 0.05)
-
-
-def check_envelope(envelope, row):
-    _, retryable, _ = CONTRACT[row.error]
-    assert envelope["message"]
-    order = {"order": {"status": "PENDING", "receipt_id": None}} if row.calls == WITH_A_CHECK else {}
+def check(name, envelope, outcome, output, calls):
+    """Check the envelope, that there is one log line, and exactly the expected metrics."""
+    row = the(name)
+    assert envelope.pop("message")
     assert envelope == {
         "success": False,
         "error": row.error,
-        "message": envelope["message"],
-        "retryable": retryable,
+        "retryable": CONTRACT[row.error].retryable,
         "request_id": "request-1",
-        "upstream": row.upstream(),
-        **order,
+        "upstream": upstream(name),
     }
-
-
-def check_api(answer, row, seen, output):
-    status, retryable, fault = CONTRACT[row.error]
-    assert answer.status == status
-    check_envelope(answer.body, row)
-    assert ("Retry-After" in answer.headers) == retryable
-    assert seen == row.calls[0]
-    check_output(output, row, "rejected" if fault == "message" else "failed", row.calls[0], answer.body)
-
-
-def check_queue(batch, row, seen, output):
-    line = output.orders()[0]
-    assert (line["source"], line["message_id"]) == ("queue", batch.ids[0])
-    if CONTRACT[row.error][2] == "message":
-        assert batch.fates == ["dead"]
-        [dead] = batch.dead
-        assert dead["Body"] == '{"order_id": 108}'
-        reasons = {name: sent["StringValue"] for name, sent in dead["MessageAttributes"].items()}
-        assert reasons == {
-            "ErrorCode": row.error,
-            "ErrorMessage": line["result"]["message"],
-            "OriginalMessageId": batch.ids[0],
-        }
-    else:
-        assert batch.fates == ["queued"]
-        asked = float(row.fault.headers.get("RateLimit-Reset") or 0) if row.fault.status == 429 else 0
-        assert max(1, asked) <= batch.hidden_s[0] <= max(2, asked)
-    assert seen == row.calls[1]
-    check_envelope(line["result"], row)
-    outcome = "rejected" if batch.fates == ["dead"] else "deferred"
-    check_output(output, row, outcome, row.calls[1], line["result"])
-
-
-def check_output(output, row, outcome, attempts, result):
-    """Check that there is one log line, and exactly the expected metrics."""
     [line] = output.orders()
     assert line["message"] == "order not cancelled"
     assert line["level"] == ("ERROR" if outcome == "failed" else "WARNING")
     assert (line["order_id"], line["venue_id"]) == ("108", None)
-    assert (line["outcome"], line["attempts"], line["result"]) == (outcome, attempts, result)
+    assert (line["outcome"], line["attempts"]) == (outcome, calls)
+    assert line["result"]["error"] == row.error
     expected = {
         "OrdersRejected": outcome == "rejected",
         "OrdersDeferred": outcome == "deferred",
         "OrdersFailed": outcome == "failed",
+        "OrdersDeadLettered": outcome == "rejected" and line["source"] == "queue",
         "MessageAge": outcome == "deferred",
-        "CloposLatency": attempts,
-        "CloposQuotaLeft": row.answered and row.fault.headers.get("RateLimit-Remaining", "") is not None,
+        "CloposLatency": calls,
         "CloposThrottled": row.fault.status == 429,
         "CloposAccessDenied": row.error == "clopos_access_denied",
     }
     counted = {name: len(values) for name, values in output.metrics().items()}
-    if not row.answered:
-        counted.pop("CloposQuotaLeft", None)  # the headers may have arrived
+    counted.pop("CloposQuotaLeft", None)  # only if there were headers
     assert counted == {name: count for name, count in expected.items() if count}
 
 
@@ -188,30 +96,156 @@ def calls(clopos):
     return len(clopos.calls(108, method=None))
 
 
-@rows(ANSWERS, BROKEN_CONNECTIONS)
-def test_what_an_api_caller_gets(clopos, call_api, output, row):
-    clopos.fail(108, row.fault, repeat=None)
-    check_api(call_api(108), row, calls(clopos), output)
-    assert (clopos.order(108)["status"] == "IGNORE") == row.cancelled
+@pytest.mark.parametrize("name", FAILURES)
+def test_what_an_api_caller_gets(clopos, call_api, output, impatient_if_silent, name):
+    clopos.fail(108, the(name).fault, repeat=None)
+    answer = call_api(108)
+    error = CONTRACT[FAULTS[name].error]
+    assert answer.status == error.status
+    assert ("Retry-After" in answer.headers) == error.retryable
+    made = calls(clopos)
+    if FAULTS[name].error in TRANSIENT and name != "rate_limited":
+        assert made > 2
+    else:
+        assert made == (2 if name == "status_not_allowed" else 1)  # a refusal is checked
+    outcome = "rejected" if FAULTS[name].fate == "dead-lettered" else "failed"
+    check(name, answer.body, outcome, output, made)
+    assert (clopos.order(108)["status"] == "IGNORE") == (name in CANCELLED)
 
 
-@rows(ANSWERS, BROKEN_CONNECTIONS)
-def test_what_becomes_of_a_message(clopos, run_batch, output, row):
-    clopos.fail(108, row.fault, repeat=None)
-    check_queue(run_batch({"order_id": 108}), row, calls(clopos), output)
-    assert (clopos.order(108)["status"] == "IGNORE") == row.cancelled
+@pytest.mark.parametrize("name", FAILURES)
+def test_what_becomes_of_a_message(clopos, run_batch, output, impatient_if_silent, name):
+    clopos.fail(108, the(name).fault, repeat=None)
+    batch = run_batch({"order_id": 108})
+    line = output.orders()[0]
+    assert (line["source"], line["message_id"]) == ("queue", batch.ids[0])
+    if FAULTS[name].fate == "dead-lettered":
+        assert batch.fates == ["dead"]
+        [dead] = batch.dead
+        assert dead["Body"] == '{"order_id": 108}'
+        reasons = {key: sent["StringValue"] for key, sent in dead["MessageAttributes"].items()}
+        assert reasons == {
+            "ErrorCode": FAULTS[name].error,
+            "ErrorMessage": line["result"]["message"],
+            "OriginalMessageId": batch.ids[0],
+        }
+    else:
+        assert batch.fates == ["queued"]
+        asked = 40 if name == "rate_limited" else 0
+        assert max(1, asked) <= batch.hidden_s[0] <= max(2, asked)
+    made = calls(clopos)
+    assert made == (2 if name == "status_not_allowed" else 1)  # the queue tries again
+    outcome = "rejected" if batch.fates == ["dead"] else "deferred"
+    check(name, dict(line["result"]), outcome, output, made)
+    assert (clopos.order(108)["status"] == "IGNORE") == (name in CANCELLED)
 
 
-@rows(SILENCE)
-def test_what_an_api_caller_gets_while_clopos_is_silent(clopos, call_api, output, row, impatient):
-    clopos.fail(108, row.fault, repeat=None)
-    check_api(call_api(108), row, calls(clopos), output)
+@pytest.fixture
+def impatient_if_silent(request, name):
+    """Do not wait long for an answer that never comes."""
+    if name in ("silence", "silence_after", "drip"):
+        request.getfixturevalue("impatient")
 
 
-@rows(SILENCE)
-def test_what_becomes_of_a_message_while_clopos_is_silent(clopos, run_batch, output, row, impatient):
-    clopos.fail(108, row.fault, repeat=None)
-    check_queue(run_batch({"order_id": 108}), row, calls(clopos), output)
+@pytest.mark.parametrize("name", [name for name in FAILURES if FAULTS[name].error in TRANSIENT])
+def test_a_fault_that_passes(clopos, call_api, run_batch, output, impatient_if_silent, name):
+    clopos.fail(108, name)
+    assert call_api(108).status == 200
+    assert len(clopos.calls(108)) == output.orders()[0]["attempts"] == 2
+    clopos.add_order(108)
+    clopos.fail(108, name)
+    assert [run_batch({"order_id": 108}).fates for _ in range(2)] == [["queued"], ["done"]]
+    assert clopos.order(108)["status"] == "IGNORE"
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["lenient", "strict"])
+@pytest.mark.parametrize("name", sorted(CANCELLED))
+def test_an_order_that_was_cancelled_by_a_call_that_failed_is_found_out(
+    clopos, run_batch, impatient_if_silent, name, strict
+):
+    clopos.configure(strict=strict)
+    clopos.fail(108, name)
+    assert [run_batch({"order_id": 108}).fates for _ in range(2)] == [["queued"], ["done"]]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_same_over_tls(clopos, call_api, run_batch, over_tls, name):
+    clopos.fail(108, name, repeat=None)
+    assert call_api(108).body["error"] == FAULTS[name].error
+    assert run_batch({"order_id": 108}).fates == ["queued"]
+    clopos.heal()
+    assert call_api(108).status == 200
+
+
+@pytest.mark.parametrize("name", [name for name, row in FAULTS.items() if not row.error])
+def test_what_does_not_matter(clopos, call_api, run_batch, name):
+    clopos.fail(108, name, repeat=None)
+    assert (call_api(108).status, run_batch({"order_id": 108}).fates) == (200, ["done"])
+    assert clopos.order(108)["status"] == "IGNORE"
+
+
+def test_a_body_that_cannot_be_decoded_is_a_bad_response(clopos, call_api):
+    clopos.fail(108, Fault(headers={"Content-Encoding": "gzip"}), repeat=None)
+    assert call_api(108).body["error"] == "clopos_bad_response"
+
+
+def test_a_drip_is_not_waited_for_however_steadily_it_comes(clopos, run_batch, monkeypatch, output):
+    monkeypatch.setattr("cancellation.exchange.EXCHANGE_S", 0.5)
+    clopos.fail(108, Fault(wire="drip", interval=0.05))  # 20 s for the whole body
+    assert run_batch({"order_id": 108}).fates == ["queued"]
+    assert output.orders()[0]["result"]["error"] == "clopos_timeout"
+
+
+# -- the next order, and the connection
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_next_order_gets_its_own_answer(clopos, call_api, impatient_if_silent, name):
+    clopos.add_order(109, status="DELIVERED", receipt_id=10950)
+    clopos.fail(108, the(name).fault, repeat=None)
+    call_api(108, remaining_s=4.5)
+    answer = call_api(109)
+    # A second answer that nobody asked for, after a clean one, cannot be told from an honest one: but it is another
+    # order's, and never final.
+    assert answer.body["error"] in (
+        "order_not_cancellable",
+        *["clopos_bad_response"][: name == "second_answer"],
+    )
+    assert clopos.order(109)["status"] == "DELIVERED"
+
+
+@pytest.mark.parametrize(
+    "second", ["", 'HTTP/1.1 404 Not Found\r\nContent-Length: 18\r\n\r\n{"success": false}']
+)
+def test_an_answer_that_comes_too_late_for_its_own_order_is_not_final_for_another(clopos, run_batch, second):
+    """It comes on a kept connection after the next request was sent, so no client can tell it from the real answer."""
+    clopos.add_order(109)
+    clopos.fail(108, Fault(wire="second_answer", interval=0.5, second=second))
+    clopos.fail(109, Fault(delay=1))
+    assert run_batch({"order_id": 108}, age_s=1).fates == ["done"]
+    fates = [run_batch({"order_id": 109}, age_s=1).fates for _ in range(2)]
+    assert fates in (
+        [["queued"], ["done"]],
+        [["done"], ["done"]],
+    )  # the latter if the test itself was too late
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_a_connection_is_kept_after_a_success_alone(clopos, call_api, connections, request, monkeypatch, tls):
+    contexts, create = [], ssl.create_default_context
+    if tls:
+        request.getfixturevalue("over_tls")
+    monkeypatch.setattr(
+        ssl, "create_default_context", lambda *a, **kw: contexts.append(1) or create(*a, **kw)
+    )
+    for _ in range(3):
+        assert call_api(108).status == 200
+    assert len(connections) == 1
+    clopos.fail(108, "not_found", "oversized", "another_order")
+    for status in (404, 502, 502, 200):
+        assert call_api(108).status == status
+    assert len(connections) == 4
+    assert len(contexts) <= 1  # each costs 14 ms of processor time
 
 
 # -- Clopos cannot be reached
@@ -255,63 +289,18 @@ def not_tls(environment, clopos):
 
 
 @pytest.fixture
-def untrusted_certificate(environment, tmp_path):
+def untrusted_certificate(environment, clopos):
     """A man in the middle, with a certificate that no authority has signed."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem, plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    chain = tmp_path / "chain.pem"
-    chain.write_bytes(
-        key.private_bytes(pem, plain, serialization.NoEncryption()) + certificate.public_bytes(pem)
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain)
-    heard, refusals = [], []
-
-    def serve():
-        while True:
-            try:
-                connection, _ = server.accept()
-            except OSError:  # the server was closed: the test is over
-                return
-            try:
-                with context.wrap_socket(connection, server_side=True) as tls:
-                    heard.append(tls.recv(1000))
-            except ssl.SSLError as exc:  # the client does not trust us, as it should
-                refusals.append(exc.reason)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=serve, daemon=True).start()
-        environment("CLOPOS_BASE_URL", f"https://127.0.0.1:{server.getsockname()[1]}/open-api/v2")
-        yield
-        server.shutdown(socket.SHUT_RDWR)
-    assert heard == []  # least of all a token
-    assert set(refusals) == {"TLSV1_ALERT_UNKNOWN_CA"}
+    environment("CLOPOS_BASE_URL", clopos.tls_url)
 
 
-nowhere = pytest.mark.parametrize("where", ["refused", "no_dns", "not_tls", "untrusted_certificate"])
-UNREACHABLE = Row(Fault(name="unreachable"), "clopos_unavailable", BROKEN, answered=False)
-
-
-@nowhere
-def test_what_an_api_caller_gets_while_clopos_cannot_be_reached(clopos, call_api, output, request, where):
+@pytest.mark.parametrize("where", ["refused", "no_dns", "not_tls", "untrusted_certificate"])
+def test_while_clopos_cannot_be_reached_nothing_is_sent(clopos, call_api, run_batch, request, where, output):
     request.getfixturevalue(where)
-    check_api(call_api(108), UNREACHABLE, UNREACHABLE.calls[0], output)
-    assert clopos.calls() == []
-
-
-@nowhere
-def test_what_becomes_of_a_message_while_clopos_cannot_be_reached(clopos, run_batch, output, request, where):
-    request.getfixturevalue(where)
-    check_queue(run_batch({"order_id": 108}), UNREACHABLE, UNREACHABLE.calls[1], output)
-    assert clopos.calls() == []
+    answer = call_api(108)
+    assert (answer.status, answer.body["error"], answer.body["upstream"]) == (503, "clopos_unavailable", None)
+    assert run_batch({"order_id": 108}).fates == ["queued"]
+    assert clopos.calls(method=None) == []  # least of all a token
 
 
 # -- the network does not answer
@@ -319,11 +308,11 @@ def test_what_becomes_of_a_message_while_clopos_cannot_be_reached(clopos, run_ba
 
 @pytest.fixture
 def resolver_that_hangs(environment, resolver):
-    """A DNS lookup that takes ten seconds and fails, as with a name server that cannot be reached."""
+    """A DNS lookup that takes a minute and fails, as with a name server that cannot be reached."""
     done = threading.Event()
 
     def hang():
-        done.wait(10)
+        done.wait(60)
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     resolver(hang)
@@ -347,46 +336,16 @@ def tls_that_stalls(environment):
         yield
 
 
-standing_still = pytest.mark.parametrize(
-    "where", ["resolver_that_hangs", "five_black_holes", "tls_that_stalls"]
-)
-
-
-@standing_still
-def test_an_api_caller_is_answered_in_time_while_the_network_stands_still(call_api, output, request, where):
+@pytest.mark.parametrize("where", ["resolver_that_hangs", "five_black_holes", "tls_that_stalls"])
+def test_everybody_is_answered_in_time_while_the_network_stands_still(
+    call_api, run_batch, output, request, where
+):
     request.getfixturevalue(where)
-    answer = call_api(108, remaining_s=4.5)  # 1.5 s for Clopos, and 3 s for the response
-    assert answer.body["error"] in ("clopos_timeout", "clopos_unavailable")
-    [line] = output.orders()
-    assert line["duration_ms"] < 2500
-
-
-@standing_still
-def test_a_batch_is_handed_back_in_time_while_the_network_stands_still(run_batch, output, request, where):
-    request.getfixturevalue(where)
+    started = time.monotonic()
+    assert call_api(108, remaining_s=4.5).body["error"] in ("clopos_timeout", "clopos_unavailable")
+    assert time.monotonic() - started < 4.5
+    started = time.monotonic()
     batch = run_batch(*({"order_id": n} for n in range(1, 11)), remaining_s=13.5)
+    assert time.monotonic() - started < 13.5
     assert batch.fates == ["queued"] * 10
-    assert len(output.orders()) == 10
-    assert max(line["duration_ms"] for line in output.orders()) < 2500
-
-
-# -- temporary faults
-
-PASSING = [row for row in (*ANSWERS, *BROKEN_CONNECTIONS) if row.calls in (AS_LONG_AS_THERE_IS_TIME, BROKEN)]
-
-
-@rows(PASSING)
-def test_an_api_caller_does_not_notice_a_fault_that_passes(clopos, call_api, output, row):
-    clopos.fail(108, row.fault)
-    assert call_api(108).status == 200
-    assert len(clopos.calls(108)) == output.orders()[0]["attempts"] == 2
-
-
-@rows(PASSING)
-def test_a_message_is_done_after_a_fault_that_passes(clopos, run_batch, on_queue, row):
-    clopos.fail(108, row.fault)
-    first = run_batch({"order_id": 108})
-    assert first.fates == ["done" if row.calls == BROKEN else "queued"]
-    assert first.fates == ["done"] or on_queue.counts() == (0, 1)
-    assert run_batch({"order_id": 108}).fates == ["done"]
-    assert clopos.order(108)["status"] == "IGNORE"
+    assert len(output.orders()) == 11

@@ -1,23 +1,32 @@
 """No part of a secret is output, in whatever form Clopos repeats it.
 
-Whatever a handler lets out is searched for the token and the credentials at the end of every test, in this file
-and elsewhere (`Output.check_for_leaks`).
+Whatever a handler lets out is searched for tokens, the tokens inside them and the credentials at the end of every
+test, in this file and elsewhere (`Output.check_for_leaks`).
 """
 
 import logging
 
 import pytest
 
-from local.simulator import CREDENTIALS, FORMS, Fault, quoting
+from local.simulator import CREDENTIALS, FORMS, Fault, inner_token, quoting
+from tests.handlers.conftest import Output
 
 
-@pytest.mark.parametrize("status", [400, 401])
+@pytest.mark.parametrize("status", [200, 400, 401, 404])
 @pytest.mark.parametrize("form", FORMS)
-def test_a_token_that_clopos_repeats_goes_nowhere(clopos, call_api, run_batch, output, form, status):
-    clopos.fail(108, quoting("token", form, status), repeat=None)
+@pytest.mark.parametrize("value", ["token", "inner_token"])
+def test_a_token_that_clopos_repeats_goes_nowhere(clopos, call_api, run_batch, value, form, status):
+    clopos.fail(108, quoting(value, form, status), repeat=None)
     answer = call_api(108)
-    assert "***" in answer.body["upstream"]["message"]
-    run_batch({"order_id": 108})
+    assert answer.body["upstream"]["message"].startswith("The value ***")
+    assert run_batch({"order_id": 108}).fates == ["dead" if status == 404 else "queued"]
+
+
+def test_a_token_in_a_list_of_errors_goes_nowhere(clopos, call_api, run_batch):
+    error = {"message": "{inner_token:upper} expired", "exception": "{token:last_12}", "http_code": 401}
+    clopos.fail(108, Fault(400, {"success": False, "error": [error]}), repeat=None)
+    assert call_api(108).body["upstream"] == {"status": 400, "error": "***", "message": "*** expired"}
+    assert run_batch({"order_id": 108}).fates == ["queued"]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -31,8 +40,8 @@ def test_a_credential_that_clopos_repeats_goes_nowhere(clopos, call_api, refresh
 
 def test_all_credentials_in_one_sentence_go_nowhere(clopos, call_api, refreshable, output):
     output.secrets |= set(CREDENTIALS.values())
-    clopos.expire_tokens()
     text = "{client_id} with {client_secret} of {integrator_id} has no access to {brand}"
+    clopos.expire_tokens()
     clopos.fail_auth(Fault(401, {"success": False, "error": "unauthorized", "message": text}), repeat=None)
     assert call_api(108).body["error"] == "clopos_access_denied"
 
@@ -41,7 +50,8 @@ def test_a_token_in_a_field_of_a_success_goes_nowhere(clopos, call_api, run_batc
     fields = {
         "integration": token,
         "customer_ref_id": token[:12],
-        "integration_response": {"x": token.upper()},
+        "integration_id": inner_token(token),
+        "integration_response": {"x": [inner_token(token).upper()], token: 1},
     }
     clopos.fail(108, Fault(data=fields), repeat=None)
     assert call_api(108).status == 200
@@ -50,9 +60,19 @@ def test_a_token_in_a_field_of_a_success_goes_nowhere(clopos, call_api, run_batc
 
 def test_a_token_in_an_orders_status_goes_nowhere(clopos, call_api, run_batch, token):
     clopos.fail(108, "status_not_allowed", repeat=None)
-    clopos.fail_get(108, Fault(data={"status": token}), repeat=None)
-    assert call_api(108).status == 409
+    clopos.fail_get(108, Fault(data={"status": inner_token(token)}), repeat=None)
+    assert call_api(108).body["order"]["status"] == "***"
     assert run_batch({"order_id": 108}).fates == ["dead"]
+
+
+@pytest.mark.parametrize("form", ["whole", "upper", "first_12", "last_12", "base64", "hex", "url"])
+@pytest.mark.parametrize("value", [str, inner_token])
+def test_the_search_for_leaks_finds_them(clopos, capsys, call_api, token, value, form):
+    output = Output(capsys, clopos)
+    call_api(108)
+    output.sent.append(f"this is {FORMS[form](value(token))}")
+    with pytest.raises(AssertionError):
+        output.check_for_leaks()
 
 
 @pytest.mark.parametrize("library", ["botocore", "urllib3", "requests", "boto3"])

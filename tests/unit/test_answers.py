@@ -198,7 +198,7 @@ MEANINGS = {
 }
 
 
-@pytest.mark.parametrize("style", [style for style in STYLES if style != "objects"])
+@pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", REFUSALS)
 def test_a_refusal_means_the_same_in_every_style(name, style):
     refusal = refuse(name, style)

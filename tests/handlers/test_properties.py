@@ -111,38 +111,21 @@ dressed = st.builds(
 # Clopos does not lie: it never says of these orders that there are none.
 refusals = {name: row for name, row in REFUSALS.items() if row.status != 404}
 words = st.sampled_from([word for row in refusals.values() for word in (row.error, row.text)]) | quotes
-errors = (
-    json_values
-    | words
-    | st.lists(
-        json_values
-        | st.fixed_dictionaries(
-            {},
-            optional={
-                "message": json_values | words,
-                "exception": json_values | words,
-                "http_code": st.sampled_from([200, 400, 401, 403, 409, 429, 500, "404"]),
-            },
-        ),
-        max_size=2,
-    )
-)
+codes = st.sampled_from([200, 400, 401, 403, 409, 429, 500, "404"])
+anything = json_values | words
+entries = {"message": anything, "exception": anything, "http_code": codes}
+errors = anything | st.lists(json_values | st.fixed_dictionaries({}, optional=entries), max_size=2)
+envelope = {
+    "success": st.sampled_from([False, False, None, 0, "true"]),
+    "error": errors,
+    "message": anything,
+    "data": json_values | st.just({"id": 108, "status": "IGNORE"}),
+}
 contents = st.one_of(
-    text,
-    json_values,
-    st.binary(max_size=40),
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "success": st.sampled_from([False, False, None, 0, "true"]),
-            "error": errors,
-            "message": json_values | words,
-            "data": json_values | st.just({"id": 108, "status": "IGNORE"}),
-        },
-    ),
+    *(text, json_values, st.binary(max_size=40), st.fixed_dictionaries({}, optional=envelope)),
     st.fixed_dictionaries({"success": st.just(True), "data": json_values}),
     st.just({"success": True, "data": {"id": 109, "status": "IGNORE"}}),
-)
+).filter(lambda body: "not found" not in str(body).lower().replace("_", " ") and "No query" not in str(body))
 # Any other answer, and a Clopos that has cancelled the order before it, or has not. It does not lie about the order:
 # that it is cancelled (`contents` never say that) or, which is left out, that there is none.
 free = st.builds(
@@ -318,17 +301,15 @@ names = st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True).filter(
 )
 attributes = st.dictionaries(
     st.sampled_from(["WebhookId", "CorrelationId", "ErrorCode", "OriginalMessageId"]) | names,
-    st.one_of(
-        text.filter(bool).map(lambda value: {"DataType": "String", "StringValue": value}),
-        text.filter(bool).map(lambda value: {"DataType": "String.custom", "StringValue": value}),
-        st.integers(-(10**30), 10**30).map(lambda value: {"DataType": "Number", "StringValue": str(value)}),
-        st.floats(-(10**9), 10**9).map(lambda value: {"DataType": "Number.float", "StringValue": str(value)}),
-        st.binary(min_size=1, max_size=40).map(lambda value: {"DataType": "Binary", "BinaryValue": value}),
-        st.binary(min_size=1, max_size=40).map(
-            lambda value: {"DataType": "Binary.png", "BinaryValue": value}
-        ),
-    ),
+    st.tuples(st.sampled_from(["String", "String.custom"]), text.filter(bool))
+    | st.tuples(st.just("Number"), st.integers(-(10**30), 10**30).map(str))
+    | st.tuples(st.sampled_from(["Binary", "Binary.png"]), st.binary(min_size=1, max_size=40)),
     max_size=10,
+).map(
+    lambda found: {
+        name: {"DataType": kind, "BinaryValue" if isinstance(value, bytes) else "StringValue": value}
+        for name, (kind, value) in found.items()
+    }
 )
 
 
@@ -380,13 +361,3 @@ def test_every_webhook_is_accepted_ignored_or_refused(call_webhook, on_queue, bo
     queued = [json.loads(message["Body"]) for message in on_queue.take_all()]
     assert len(queued) == (answer.status == 202)
     assert all(message.keys() == {"order_id", "venue_id"} for message in queued)
-
-
-# -- the properties themselves
-
-
-def test_the_properties_detect_an_internal_error(clopos, call_api, monkeypatch, function):
-    """The properties above reach the handler: they fail if it answers 500."""
-    monkeypatch.setattr(function("api").clopos, "cancel", lambda *_: {}["nothing"])
-    with pytest.raises(KeyError, match="internal_error"):
-        check_answer(call_api(108))

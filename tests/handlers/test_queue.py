@@ -60,11 +60,6 @@ def test_a_bad_message_never_makes_a_good_one_run_again(clopos, run_batch, outpu
     }
 
 
-def test_a_batch_in_which_nothing_works_goes_back_whole(clopos, run_batch):
-    clopos.fail_all("unavailable")
-    assert run_batch(*({"order_id": n} for n in range(1, 11)), remaining_s=13.5).fates == ["queued"] * 10
-
-
 def test_messages_of_one_batch_are_cancelled_side_by_side(clopos, run_batch, function):
     """Five calls at a time: each of them is answered only when all five are there."""
     clopos.add_orders(range(1, 6))
@@ -171,14 +166,6 @@ def test_a_messages_own_attributes_and_trace_are_kept_but_not_earlier_reasons(ru
         "OriginalMessageId": text(batch.ids[0]),
     }
     assert dead["Attributes"]["AWSTraceHeader"] == trace["AWSTraceHeader"]["StringValue"]
-
-
-def test_ten_attributes_at_most_are_kept_and_ours_are_among_them(run_batch):
-    own = {f"Own{n}": text(str(n)) for n in range(10)}
-    [dead] = run_batch({"order_id": 404}, MessageAttributes=own).dead
-    kept = dead["MessageAttributes"]
-    assert len(kept) == 10
-    assert {"ErrorCode", "ErrorMessage", "OriginalMessageId"} < set(kept)
 
 
 @pytest.mark.parametrize("words", ["x" * 5000, "two\nlines\x00\x1b[31m\ud83d", "\ufffe\uffff", "日本" * 300])

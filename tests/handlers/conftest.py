@@ -7,6 +7,7 @@ When a test ends, everything that a handler has output is searched for secrets: 
 """
 
 import base64
+import contextlib
 import importlib
 import io
 import json
@@ -23,7 +24,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import boto3
@@ -46,24 +47,17 @@ from tests.conftest import LEAKS
 Json = dict[str, Any]
 
 
-class Error(NamedTuple):
-    """A row of the contract's table of errors."""
-
-    status: int
-    retryable: bool
-
-
 EVENTS = Path(__file__).parents[2] / "events"
 IGNORE = '{"status": "IGNORE"}'
 # The contract's table of errors that Clopos causes: HTTP status, and whether an API caller may try again.
 CONTRACT = {
-    "order_not_found": Error(404, False),
-    "order_not_cancellable": Error(409, False),
-    "rate_limited": Error(429, True),
-    "clopos_access_denied": Error(502, False),
-    "clopos_bad_response": Error(502, True),
-    "clopos_unavailable": Error(503, True),
-    "clopos_timeout": Error(504, True),
+    "order_not_found": (404, False),
+    "order_not_cancellable": (409, False),
+    "rate_limited": (429, True),
+    "clopos_access_denied": (502, False),
+    "clopos_bad_response": (502, True),
+    "clopos_unavailable": (503, True),
+    "clopos_timeout": (504, True),
 }
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"not-a-real-secret-but-32-bytes-!").decode()
 # Every cold start of a handler creates AWS clients; without this cache it would read the same files again.
@@ -77,9 +71,8 @@ def secret(secretsmanager, output):
     def make(value: str | bytes | Json | None = None) -> str:
         if isinstance(value, dict):
             value = json.dumps(value)
-        content = (
-            {} if value is None else {"SecretBinary" if isinstance(value, bytes) else "SecretString": value}
-        )
+        kind = "SecretBinary" if isinstance(value, bytes) else "SecretString"
+        content = {} if value is None else {kind: value}
         return secretsmanager.create_secret(Name=str(uuid.uuid4()), **content)["ARN"]
 
     return make
@@ -126,10 +119,9 @@ class Output:
         """Return the values of each metric; not of the first call of a process, which depends on the tests' order."""
         values = defaultdict(list)
         for line in self.lines():
-            for metric in line.get("_aws", {"CloudWatchMetrics": [{"Metrics": []}]})["CloudWatchMetrics"][0][
-                "Metrics"
-            ]:
-                values[metric["Name"]] += line[metric["Name"]]
+            for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
+                for metric in directive["Metrics"]:
+                    values[metric["Name"]] += line[metric["Name"]]
         values.pop("ColdStart", None)
         return dict(values)
 
@@ -210,14 +202,12 @@ def environment(clopos, token, secret, monkeypatch):
 
     A test changes it, before its first call of a handler, with what this returns.
     """
-    monkeypatch.setenv("CLOPOS_BASE_URL", clopos.url)
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    monkeypatch.setenv("TOKEN_SECRET_ARN", secret(token))
-    monkeypatch.setenv("TOKEN_REFRESH_FUNCTION", "")
-    monkeypatch.setenv("EVENT_BUS_NAME", "")
-    monkeypatch.setenv("QUEUE_WORKERS", "2")
-    monkeypatch.setenv("API_RESERVE", "30")
-    monkeypatch.setenv("CANCELLATION_TYPES", "order.cancelled,order.canceled")
+    places = {"CLOPOS_BASE_URL": clopos.url, "TOKEN_SECRET_ARN": secret(token), "TOKEN_REFRESH_FUNCTION": ""}
+    settings = {"EVENT_BUS_NAME": "", "QUEUE_WORKERS": "2", "API_RESERVE": "30"}
+    settings["CANCELLATION_TYPES"] = "order.cancelled,order.canceled"
+    for name, value in (places | settings).items():
+        monkeypatch.setenv(name, value)
     return monkeypatch.setenv
 
 
@@ -243,13 +233,6 @@ def later(monkeypatch):
 
 
 @pytest.fixture
-def impatient(monkeypatch):
-    """Let half a second be enough to wait for Clopos, and a twentieth between two bytes."""
-    monkeypatch.setattr(cancellation.exchange, "EXCHANGE_S", 0.5)
-    monkeypatch.setattr(cancellation.exchange, "READ_TIMEOUT_S", 0.05)
-
-
-@pytest.fixture
 def on_queue(sqs, environment):
     """A queue that only this test uses."""
     queue = Queue.create(sqs, VisibilityTimeout="540")
@@ -271,38 +254,24 @@ def webhook_secret_arn(secret, environment):
     return arn
 
 
-class RefreshFunction:
-    """The token refresh as Lambda runs it for a worker: one run at a time, here in this process."""
-
-    def __init__(self, function: Callable[[str], ModuleType]) -> None:
-        self._function = function
-        self._running = threading.Lock()
-
-    def invoke(self, payload: str) -> Json:
-        """Return what Lambda answers to `Invoke`."""
-        if not self._running.acquire(blocking=False):
-            error = {"Code": "TooManyRequestsException", "Message": "Rate Exceeded."}
-            raise ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": 429}}, "Invoke")
-        try:
-            result = self._function("token_refresh").handler(
-                json.loads(payload), LambdaContext(remaining_s=15)
-            )
-        finally:
-            self._running.release()
-        return {"StatusCode": 200, "Payload": io.BytesIO(json.dumps(result).encode())}
-
-
 @pytest.fixture
 def refreshable(environment, secret, function, monkeypatch):
-    """Let workers refresh the token with the simulator's credentials."""
+    """Let workers refresh the token in this process, with the simulator's credentials; one run at a time, as Lambda."""
     environment("CREDENTIALS_SECRET_ARN", secret(CREDENTIALS))
     environment("TOKEN_REFRESH_FUNCTION", "refresh")
-    refresh_function, make = RefreshFunction(function), botocore.client.BaseClient._make_api_call
+    running, make = threading.Lock(), botocore.client.BaseClient._make_api_call
 
     def call(client, operation, parameters):
-        if operation == "Invoke":
-            return refresh_function.invoke(parameters["Payload"])
-        return make(client, operation, parameters)
+        if operation != "Invoke":
+            return make(client, operation, parameters)
+        if not running.acquire(blocking=False):
+            error = {"Code": "TooManyRequestsException", "Message": "Rate Exceeded."}
+            raise ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": 429}}, "Invoke")
+        with contextlib.ExitStack() as stack:
+            stack.callback(running.release)
+            event = json.loads(parameters["Payload"])
+            result = function("token_refresh").handler(event, LambdaContext(remaining_s=15))
+        return {"StatusCode": 200, "Payload": io.BytesIO(json.dumps(result).encode())}
 
     monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", call)
 

@@ -57,6 +57,7 @@ def test_the_order_is_cancelled_at_clopos_and_reported(clopos, call_api, output)
     assert (line["source"], line["order_id"], line["venue_id"]) == ("api", "108", 1)
     assert (line["outcome"], line["attempts"]) == ("cancelled", 1)
     assert (line["request_id"], line["correlation_id"]) == ("request-1", "request-0")
+    assert line["function_request_id"] == "request-1"  # in every line, whoever logs it
     assert line["gateway_request_id"]
     assert line["caller"].startswith("arn:aws:")
     assert line["source_ip"]

@@ -3,6 +3,7 @@
 A fault lasts for as long as it is asked for, so what is seen here is the end of it, after all retries.
 """
 
+import contextlib
 import dataclasses
 import socket
 import ssl
@@ -11,6 +12,7 @@ import time
 
 import pytest
 
+import cancellation.exchange
 from local.simulator import FAULTS, Fault
 from tests.handlers.conftest import CONTRACT
 from tests.unreachable import black_hole, stalled_listener
@@ -67,7 +69,7 @@ def check(name, envelope, outcome, output, calls):
     assert envelope == {
         "success": False,
         "error": row.error,
-        "retryable": CONTRACT[row.error].retryable,
+        "retryable": CONTRACT[row.error][1],
         "request_id": "request-1",
         "upstream": upstream(name),
     }
@@ -91,17 +93,25 @@ def check(name, envelope, outcome, output, calls):
     assert counted == {name: count for name, count in expected.items() if count}
 
 
+@contextlib.contextmanager
+def patience(name):
+    """Do not wait long for an answer that never comes."""
+    with pytest.MonkeyPatch.context() as patch:
+        if FAULTS[name].error == "clopos_timeout":
+            patch.setattr(cancellation.exchange, "READ_TIMEOUT_S", 0.05)
+        yield
+
+
 def calls(clopos):
     return len(clopos.calls(108, method=None))
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_what_an_api_caller_gets(clopos, call_api, output, impatient_if_silent, name):
+def test_what_an_api_caller_gets(clopos, call_api, output, name):
     clopos.fail(108, the(name).fault, repeat=None)
-    answer = call_api(108)
-    error = CONTRACT[FAULTS[name].error]
-    assert answer.status == error.status
-    assert ("Retry-After" in answer.headers) == error.retryable
+    with patience(name):
+        answer = call_api(108)
+    assert (answer.status, "Retry-After" in answer.headers) == CONTRACT[FAULTS[name].error]
     made = calls(clopos)
     if FAULTS[name].error in TRANSIENT and name != "rate_limited":
         assert made > 2
@@ -113,9 +123,10 @@ def test_what_an_api_caller_gets(clopos, call_api, output, impatient_if_silent, 
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_what_becomes_of_a_message(clopos, run_batch, output, impatient_if_silent, name):
+def test_what_becomes_of_a_message(clopos, run_batch, output, name):
     clopos.fail(108, the(name).fault, repeat=None)
-    batch = run_batch({"order_id": 108})
+    with patience(name):
+        batch = run_batch({"order_id": 108})
     line = output.orders()[0]
     assert (line["source"], line["message_id"]) == ("queue", batch.ids[0])
     if FAULTS[name].fate == "dead-lettered":
@@ -139,32 +150,28 @@ def test_what_becomes_of_a_message(clopos, run_batch, output, impatient_if_silen
     assert (clopos.order(108)["status"] == "IGNORE") == (name in CANCELLED)
 
 
-@pytest.fixture
-def impatient_if_silent(request, name):
-    """Do not wait long for an answer that never comes."""
-    if name in ("silence", "silence_after", "drip"):
-        request.getfixturevalue("impatient")
-
-
 @pytest.mark.parametrize("name", [name for name in FAILURES if FAULTS[name].error in TRANSIENT])
-def test_a_fault_that_passes(clopos, call_api, run_batch, output, impatient_if_silent, name):
+def test_a_fault_that_passes(clopos, call_api, run_batch, output, name):
     clopos.fail(108, name)
-    assert call_api(108).status == 200
-    assert len(clopos.calls(108)) == output.orders()[0]["attempts"] == 2
+    with patience(name):
+        assert call_api(108).status == 200
+    assert len(clopos.calls(108)) == output.orders()[0]["attempts"] >= 2
     clopos.add_order(108)
     clopos.fail(108, name)
-    assert [run_batch({"order_id": 108}).fates for _ in range(2)] == [["queued"], ["done"]]
+    with patience(name):
+        assert run_batch({"order_id": 108}).fates == ["queued"]
+    assert run_batch({"order_id": 108}).fates == ["done"]
     assert clopos.order(108)["status"] == "IGNORE"
 
 
 @pytest.mark.parametrize("strict", [False, True], ids=["lenient", "strict"])
 @pytest.mark.parametrize("name", sorted(CANCELLED))
-def test_an_order_that_was_cancelled_by_a_call_that_failed_is_found_out(
-    clopos, run_batch, impatient_if_silent, name, strict
-):
+def test_an_order_that_was_cancelled_by_a_call_that_failed_is_found_out(clopos, run_batch, name, strict):
     clopos.configure(strict=strict)
     clopos.fail(108, name)
-    assert [run_batch({"order_id": 108}).fates for _ in range(2)] == [["queued"], ["done"]]
+    with patience(name):
+        assert run_batch({"order_id": 108}).fates == ["queued"]
+    assert run_batch({"order_id": 108}).fates == ["done"]
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -199,10 +206,11 @@ def test_a_drip_is_not_waited_for_however_steadily_it_comes(clopos, run_batch, m
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_the_next_order_gets_its_own_answer(clopos, call_api, impatient_if_silent, name):
+def test_the_next_order_gets_its_own_answer(clopos, call_api, name):
     clopos.add_order(109, status="DELIVERED", receipt_id=10950)
     clopos.fail(108, the(name).fault, repeat=None)
-    call_api(108, remaining_s=4.5)
+    with patience(name):
+        call_api(108, remaining_s=4.5)
     answer = call_api(109)
     # A second answer that nobody asked for, after a clean one, cannot be told from an honest one: but it is another
     # order's, and never final.

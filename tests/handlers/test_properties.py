@@ -28,7 +28,7 @@ examples = settings(
 )
 
 ERRORS = {"invalid_request": 400, "token_unavailable": 503} | {
-    error: kind.status for error, kind in CONTRACT.items()
+    error: status for error, (status, _) in CONTRACT.items()
 }
 FINAL = {"invalid_request", "order_not_found", "order_not_cancellable"}
 

@@ -289,6 +289,8 @@ def test_auth_gets_the_four_documented_values_and_what_it_gives_is_stored(
     stored = json.loads(token_secret.read())
     output.secrets.add(stored["token"])
     assert result == {"success": True, "refreshed": True, "expires_at": stored["expires_at"]}
+    [line] = output.logs("token refreshed")
+    assert line["function_request_id"] == "request-1"
     metrics = output.metrics()
     assert metrics["TokenRefreshed"] == [1]
     assert 3000 < metrics["TokenSecondsLeft"][0] <= 3601

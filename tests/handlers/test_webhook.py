@@ -47,6 +47,7 @@ def test_a_signed_webhook_is_on_the_queue_when_it_is_answered(
     [line] = output.logs("webhook accepted")
     assert (line["order_id"], line["webhook_id"], line["message_id"]) == ("108", "msg_27", data["message_id"])
     assert line["gateway_request_id"]
+    assert line["function_request_id"] == "request-1"
     assert line["source_ip"]
     assert output.metrics() == {"WebhooksAccepted": [1]}
     assert clopos.calls(method=None) == []

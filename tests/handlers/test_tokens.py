@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 import cancellation.tokens
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError
-from cancellation.tokens import Tokens, parse_token
+from cancellation.tokens import Tokens, fingerprint, parse_token
 from local.simulator import CREDENTIALS, STATES, Fault, refusal
 
 EXPIRED = time.time() - 1
@@ -374,7 +374,7 @@ def test_credentials_that_cannot_be_read_are_not_called_empty(refresh, output, m
 
 
 def test_a_scheduled_refresh_that_fails_is_an_error_of_the_function_until_the_next_one(
-    refresh, clopos, output
+    refresh, clopos, token_secret, output
 ):
     clopos.fail_auth("wrong_credentials")
     with pytest.raises(CancelError, match="Clopos rejects the credentials"):
@@ -382,7 +382,8 @@ def test_a_scheduled_refresh_that_fails_is_an_error_of_the_function_until_the_ne
     assert output.metrics() == {"TokenRefreshFailed": [1]}
     assert refresh()["refreshed"] is True
     clopos.revoke_tokens()
-    assert refresh(refused="x" * 16)["success"] is True  # the failure before is forgotten
+    refused = fingerprint(parse_token(token_secret.read()).value)
+    assert refresh(refused=refused)["refreshed"] is True  # the failure before is forgotten
 
 
 # -- what is cached

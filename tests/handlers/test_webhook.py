@@ -13,13 +13,8 @@ BODY = '{"order_id": 108}'
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another-fake-secret-of-32-bytes!").decode()
 # Nobody is authenticated by any of these: they are empty, not strict base64, or too short to be safe.
 UNUSABLE = [
-    " ",
-    "whsec_",
-    "whsec_a",
-    b"\x00\x01",
-    "whsec_QQ==",
-    f"v1,{OTHER_SECRET}",
-    f'{{"secret": "{OTHER_SECRET}"}}',
+    *(" ", "whsec_", "whsec_a", b"\x00\x01", "whsec_QQ=="),
+    *(f"v1,{OTHER_SECRET}", json.dumps({"secret": OTHER_SECRET}), OTHER_SECRET.replace("a", "a ")),
 ]
 
 

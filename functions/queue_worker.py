@@ -156,10 +156,12 @@ def settle(jobs: list[Job], deadline: Deadline) -> None:
 
 def fate(job: Job) -> str:
     """Return how a message ends: `cancelled`, `rejected` or `deferred`."""
-    error, age_s = job.outcome.error, job.message.age_s
-    if error and error.code == "order_not_found" and age_s is not None and age_s < YOUNG_S:
-        return "deferred"
-    return job.outcome.verdict or "deferred"
+    outcome, sent_at = job.outcome, job.message.sent_at
+    if outcome.error and outcome.error.code == "order_not_found" and sent_at is not None:
+        answered_at = outcome.started_at + outcome.duration_s  # long ago, if an outage has held the batch
+        if answered_at - sent_at < YOUNG_S:
+            return "deferred"
+    return outcome.verdict or "deferred"
 
 
 def publish(settled: list[Job], deadline: Deadline) -> None:

@@ -31,7 +31,7 @@ class Outcome:
     error: CancelError | None = None  # why it was not cancelled; None if it was
     exchanges: list[Exchange] = field(default_factory=list)  # the calls to Clopos
     token_seconds_left: float | None = None  # None if that is not known
-    started_at: float = field(default_factory=time.time)  # Unix seconds
+    started_at: float = field(default_factory=lambda: time.time())  # Unix seconds
     duration_s: float = 0  # including all waiting
 
     @property

@@ -1,16 +1,18 @@
 """What must be true whatever goes wrong. The checkers only use the history and the state of Clopos, not the load."""
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from tests.simulation.clopos import LIMIT, WINDOW_S, Call
+from tests.simulation.clopos import LIMIT, TOO_LATE, WINDOW_S, Call
 from tests.simulation.stack import Stack
 
 GATEWAY_TIMEOUT_S = 29
 FIRST_FAILURES = 14  # of an environment that has not detected the outage yet (cancellation/outage.py)
 # The fault of a message, and the order's status at Clopos that goes with it; None: Clopos knows no such order.
-FAULTS = {"order_not_found": {None}, "order_not_cancellable": {"RECEIVED"}, "invalid_request": {None}}
+FAULTS = {"order_not_found": {None}, "order_not_cancellable": {*TOO_LATE}, "invalid_request": {None}}
+YOUNG_S = 120  # an order that was created so soon after its cancellation was sent is cancelled
 
 
 def problems(stack: Stack) -> list[str]:
@@ -41,6 +43,10 @@ def messages_end_well(stack: Stack) -> Iterator[str]:
         code = letter.reasons["ErrorCode"]
         if letter.status not in FAULTS.get(code, ()):
             yield f"{letter.reasons} was dead-lettered while its order was {letter.status}"
+        message = stack.queue.messages[letter.reasons["OriginalMessageId"]]
+        created_at = stack.clopos.created.get(message.order_id or "", math.inf)
+        if code == "order_not_found" and created_at < message.sent_at + YOUNG_S:
+            yield f"{message.message_id} was dead-lettered, and its order was created soon after"
 
 
 def settled_orders_have_an_event(stack: Stack) -> Iterator[str]:

@@ -1,61 +1,68 @@
-"""Import the functions' code separately, with replacements for some of the modules that it imports."""
+"""The functions' own code, with the clock, the threads, the AWS clients and Clopos of a simulation."""
 
-import builtins
-import functools
-import types
+import concurrent.futures
+import importlib
+import sys
+from collections.abc import Mapping
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import boto3
+import pytest
+
 FUNCTIONS = Path(__file__).parents[2] / "functions"
+if str(FUNCTIONS) not in sys.path:  # pytest has it there
+    sys.path.insert(0, str(FUNCTIONS))
+MODULES = [
+    importlib.import_module(f"cancellation.{file.stem}") for file in FUNCTIONS.glob("cancellation/[a-z]*.py")
+]
+exchange = importlib.import_module("cancellation.exchange")
+errors = importlib.import_module("cancellation.errors")
 
 
 class Code:
-    """A separate set of the modules of `functions/`.
+    """Replaces what the code reaches the outside with, until `restore`. Only one can do so at a time.
 
     Parameters
     ----------
-    replacements : dict
-        What the code gets when it imports a module of this name.
+    names : mapping
+        The replacements, by the name that the modules know them by.
+    client : callable
+        Replaces `boto3.client`.
+    executor : callable
+        Replaces `ThreadPoolExecutor`.
+    environment : mapping
+        The environment variables.
     """
 
-    def __init__(self, replacements: dict[str, Any]) -> None:
-        self._modules = dict(replacements)
+    def __init__(
+        self, names: Mapping[str, Any], *, client: Any, executor: Any, environment: Mapping[str, str]
+    ) -> None:
+        self._names = names
+        self._patch = pytest.MonkeyPatch()
+        self._patch.setattr(boto3, "client", client)
+        self._patch.setattr(concurrent.futures, "ThreadPoolExecutor", executor)
+        for name, value in environment.items():
+            self._patch.setenv(name, value)
+        for module in MODULES:
+            self._replace(module)
 
-    def load(self, name: str, **more_replacements: Any) -> Any:
-        """Run a module's code again, as in a new process."""
+    def _replace(self, module: ModuleType) -> None:
+        for name in self._names.keys() & vars(module).keys():
+            self._patch.setattr(module, name, self._names[name])
 
-        def import_(
-            name: str, _globals: Any = None, _locals: Any = None, wanted: Any = (), level: int = 0
-        ) -> Any:
-            if name in more_replacements:
-                return more_replacements[name]
-            return self._import(name, wanted, level)
-
-        module = types.ModuleType(name)
-        module.__dict__["__builtins__"] = {**vars(builtins), "__import__": import_}
-        exec(_compiled(name), module.__dict__)  # noqa: S102 - our own code
+    def load(self, handler: str) -> Any:
+        """Run a handler's module anew, as a new execution environment does."""
+        spec = spec_from_file_location(handler, FUNCTIONS / f"{handler}.py")
+        assert spec
+        assert spec.loader
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        self._replace(module)
         return module
 
-    def _import(self, name: str, wanted: Any = ("it",), level: int = 0) -> Any:
-        if name not in self._modules:
-            if not _path(name).exists():
-                return builtins.__import__(name, None, None, wanted, level)
-            self._modules[name] = self.load(name)
-        return self._modules[name]
-
-    def replace(self, module: str, **names: Any) -> None:
-        """Replace names of a module before others import them."""
-        vars(self._import(module)).update(names)
-
-    def __getitem__(self, module: str) -> Any:
-        """Return a module."""
-        return self._import(module)
-
-
-def _path(name: str) -> Path:
-    return FUNCTIONS / (name.replace(".", "/") + ".py")
-
-
-@functools.cache
-def _compiled(name: str) -> types.CodeType:
-    return compile(_path(name).read_text(), _path(name), "exec")
+    def restore(self) -> None:
+        """Put the real things back."""
+        self._patch.undo()

@@ -4,9 +4,10 @@ import json
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from tests.simulation.clopos import FAILURES, REFUSALS
+from tests.simulation.clopos import FAILURES, FORMS, REFUSALS, TOO_LATE
 from tests.simulation.stack import Settings, Stack
 
 SERVICES = ("sqs", "secretsmanager", "events", "lambda")
@@ -34,8 +35,8 @@ class Load:
     ----------
     calm_at : float
         When the last fault has ended, on the stack's clock.
-    malformed, unknown : set of str
-        The bodies that are no orders, and the ids of orders that do not exist.
+    story : list of str
+        What goes wrong, for a person.
     """
 
     def __init__(self, stack: Stack, seed: object) -> None:
@@ -47,8 +48,10 @@ class Load:
         self.calm_at = self._starts_at + self.duration_s
         self.story: list[str] = []
         stack.clopos.is_strict = choice.random() < 0.5
+        stack.clopos.form = choice.choice(FORMS)
+        stack.clopos.list_status = choice.choice((0, 0, 200, 400))
         stack.queue.duplicates = choice.choice((0.0, 0.0, 0.05))
-        self.at(self.duration_s, lambda: setattr(stack.queue, "duplicates", 0.0))
+        self.at(self.duration_s, partial(setattr, stack.queue, "duplicates", 0.0))
         if not stack.settings.refreshes:  # another system keeps the secret up to date
             for moment in range(0, int(self.duration_s) + 3600, 1800):
                 stack.scheduler.at(self._starts_at + moment, self._store_token)
@@ -69,37 +72,38 @@ class Load:
         share_of_burst = choice.choice((0, 0.5, 1))
         for number in range(count):
             order_id = str(1000 + number)
-            kind = choice.choices(("pending", "received", "unknown", "malformed", "done"), (85, 5, 4, 3, 3))[
-                0
-            ]
+            kinds = {"pending": 75, "accepted": 5, "unknown": 4, "malformed": 3, "done": 3, "overtaken": 10}
+            kind = choice.choices([*kinds], [*kinds.values()])[0]
             body = json.dumps({"order_id": order_id})
+            sent_s = burst_at if choice.random() < share_of_burst else choice.uniform(0, self.duration_s)
             if kind == "malformed":
                 body = choice.choice(("", "{}", "[1]", '{"order_id": true}', '{"order_id": "a b"}'))
+            elif kind == "overtaken":  # by its cancellation, for less than two minutes
+                self.at(sent_s + choice.uniform(0, 110), partial(stack.clopos.set_status, order_id))
             elif kind != "unknown":
-                stack.clopos.orders[order_id] = {"received": "RECEIVED", "done": "IGNORE"}.get(
-                    kind, "PENDING"
-                )
-            sent_s = burst_at if choice.random() < share_of_burst else choice.uniform(0, self.duration_s)
-            self.at(sent_s, lambda body=body: stack.queue.send(body))
+                status = {"accepted": choice.choice(TOO_LATE), "done": "IGNORE"}.get(kind, "PENDING")
+                stack.clopos.set_status(order_id, status)
+            self.at(sent_s, partial(stack.queue.send, body))
             if choice.random() < 0.05:  # the sender sends a duplicate
-                self.at(sent_s + choice.uniform(0, 60), lambda body=body: stack.queue.send(body))
+                self.at(sent_s + choice.uniform(0, 60), partial(stack.queue.send, body))
             if choice.random() < 0.05:  # the restaurant accepts it
-                self.at(sent_s + choice.uniform(0, 5), lambda order_id=order_id: self._accept(order_id))
+                self.at(
+                    sent_s + choice.uniform(0, 5), partial(self._accept, order_id, choice.choice(TOO_LATE))
+                )
             if choice.random() < 0.03:  # a caller of the API cancels it too
-                self.at(sent_s + choice.uniform(0, 5), lambda order_id=order_id: stack.call_api(order_id))
+                self.at(sent_s + choice.uniform(0, 5), partial(stack.call_api, order_id))
 
-    def _accept(self, order_id: str) -> None:
-        orders = self._stack.clopos.orders
-        if orders.get(order_id) == "PENDING":
-            orders[order_id] = "RECEIVED"
+    def _accept(self, order_id: str, status: str) -> None:
+        if self._stack.clopos.orders.get(order_id) == "PENDING":
+            self._stack.clopos.set_status(order_id, status)
 
     def _call_api(self, count: int) -> None:
         stack, choice = self._stack, self._random
         for number in range(count):
             order_id = str(900_000 + number)
             if choice.random() < 0.95:
-                stack.clopos.orders[order_id] = "PENDING" if choice.random() < 0.95 else "RECEIVED"
-            self.at(choice.uniform(0, self.duration_s), lambda order_id=order_id: stack.call_api(order_id))
+                stack.clopos.set_status(order_id, "PENDING" if choice.random() < 0.95 else "RECEIVED")
+            self.at(choice.uniform(0, self.duration_s), partial(stack.call_api, order_id))
 
     def _store_token(self) -> None:
         stack = self._stack
@@ -119,6 +123,9 @@ class Load:
             self._revoked_token,
             self._flaky,
             self._lost_answers,
+            self._lagging_reads,
+            self._garbled_answers,
+            self._closed_connections,
             self._slow,
             self._other_integration,
             self._aws_down,
@@ -134,39 +141,45 @@ class Load:
         begin, end = sorted(choice.uniform(0, self.duration_s) for _ in range(2))
         return begin, min(end, begin + longest_s)
 
-    def _during(self, what: str, longest_s: float, target: Any, **values: Any) -> None:
-        """Set attributes for a while, and then back to what is normal."""
-        begin, end = self._period(longest_s)
-        normal = {name: getattr(type(target), name, 0.0) for name in values}
-        self.story.append(f"{begin:.0f}-{end:.0f} s: {what} {values}")
-        self.at(begin, lambda: vars(target).update(values))
-        self.at(end, lambda: vars(target).update(normal))
-
     def _outage(self) -> None:
-        choice = self._random
-        how = choice.choice(FAILURES)
-        self._during(
-            "outage", math.inf, self._stack.clopos, failing=how, auth_failing=choice.choice((None, how))
-        )
+        how = self._random.choice(FAILURES)
+        self._at_clopos("outage", failing=how, auth_failing=self._random.choice((None, how)))
 
     def _refusal(self) -> None:
-        self._during(
-            "access refused", math.inf, self._stack.clopos, refusing=self._random.choice([*REFUSALS])
-        )
+        self._at_clopos("access refused", refusing=self._random.choice([*REFUSALS]))
 
     def _flaky(self) -> None:
-        self._during("flaky", math.inf, self._stack.clopos, flaky=self._random.uniform(0.05, 0.5))
+        self._at_clopos("flaky", flaky=self._random.uniform(0.05, 0.5))
 
     def _lost_answers(self) -> None:
-        self._during("lost answers", math.inf, self._stack.clopos, lost=self._random.uniform(0.05, 0.3))
+        self._at_clopos("lost answers", lost=self._random.uniform(0.05, 0.3))
+
+    def _lagging_reads(self) -> None:
+        lag_s = self._random.uniform(1, 10)
+        self._at_clopos("lost answers and old reads", lost=self._random.uniform(0.05, 0.3), lag_s=lag_s)
+
+    def _garbled_answers(self) -> None:
+        self._at_clopos("garbled answers", garbled=self._random.uniform(0.05, 0.3))
+
+    def _closed_connections(self) -> None:
+        self._at_clopos("closed connections", closed=self._random.uniform(0.05, 0.5))
 
     def _slow(self) -> None:
-        self._during("slow", math.inf, self._stack.clopos, latency_s=(1, self._random.uniform(1, 12)))
+        self._at_clopos("slow", latency_s=(1, self._random.uniform(1, 12)))
+
+    def _at_clopos(self, what: str, **values: Any) -> None:
+        """Set attributes of the model for a while, and then back to what is normal."""
+        clopos = self._stack.clopos
+        begin, end = self._period()
+        self.story.append(f"{begin:.0f}-{end:.0f} s: {what} {values}")
+        self.at(begin, lambda: vars(clopos).update(values))
+        self.at(end, lambda: vars(clopos).update({name: getattr(type(clopos), name) for name in values}))
 
     def _some_events_not_taken(self) -> None:
-        self._during(
-            "some events not taken", math.inf, self._stack.aws, partly=self._random.uniform(0.1, 0.9)
-        )
+        begin, end = self._period()
+        self.story.append(f"{begin:.0f}-{end:.0f} s: some events not taken")
+        self.at(begin, partial(setattr, self._stack.aws, "partly", self._random.uniform(0.1, 0.9)))
+        self.at(end, partial(setattr, self._stack.aws, "partly", 0.0))
 
     def _aws_down(self) -> None:
         service, how = self._random.choice(SERVICES), self._random.choice(AWS_FAILURES)
@@ -187,7 +200,7 @@ class Load:
         calls = self._random.choice((5, 20, 60))
         self.story.append(f"{begin:.0f}-{end:.0f} s: {calls} calls per 10 s by others")
         for number in range(int((end - begin) / 10)):
-            self.at(begin + number * 10, lambda: self._stack.clopos.use_quota(calls))
+            self.at(begin + number * 10, partial(self._stack.clopos.use_quota, calls))
 
     def _killed_workers(self) -> None:
         begin, end = self._period(600)
@@ -199,7 +212,7 @@ class Load:
     def _killed_refresh(self) -> None:
         begin, end = self._period(600)
         for _ in range(20):
-            self.at(self._random.uniform(begin, end), lambda: self._stack.kill_one("token_refresh"))
+            self.at(self._random.uniform(begin, end), partial(self._stack.kill_one, "token_refresh"))
 
     def _deployment(self) -> None:
         for _ in range(self._random.randint(1, 3)):

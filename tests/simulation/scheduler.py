@@ -8,10 +8,9 @@ import heapq
 import itertools
 import math
 import random
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from types import GenericAlias, SimpleNamespace
+from functools import partial
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -35,7 +34,7 @@ class Thread(greenlet):
 
     process: Process
     turn = 0
-    is_woken = False
+    is_woken = True
 
 
 class Scheduler:
@@ -48,22 +47,15 @@ class Scheduler:
         self._agenda: list[tuple[float, float, int, Thread, int]] = []
         self._numbers = itertools.count()
         self._hub = getcurrent()
-        self.Lock, self.Condition, self.Future, self.ThreadPoolExecutor = (
-            type(kind.__name__, (kind,), {"scheduler": self})
-            for kind in (Lock, Condition, Future, ThreadPoolExecutor)
-        )
+        self.Lock, self.Future = partial(Lock, self), partial(Future, self)
+        self.ThreadPoolExecutor = partial(ThreadPoolExecutor, self)
 
-    # -- threads
-
-    def start(self, function: Callable[..., Any], *args: Any, process: Process | None = None) -> Thread:
+    def start(self, function: Callable[..., Any], *args: Any, process: Process | None = None) -> None:
         """Start a thread, in the process of the one that starts it if none is given."""
-        thread = Thread(function, self._hub)
+        thread = Thread(partial(function, *args), self._hub)
         thread.process = process or self.process
         thread.process.threads[thread] = None
-        thread.is_woken = True
-        thread.args = args  # type: ignore[attr-defined]
         self._push(thread, self.now)
-        return thread
 
     @property
     def process(self) -> Process:
@@ -75,7 +67,7 @@ class Scheduler:
         """Run a function of the world at some time."""
 
         def wait() -> None:
-            self.sleep(max(0.0, moment - self.now))
+            self.sleep(moment - self.now)
             function(*args)
 
         self.start(wait, process=self.world)
@@ -91,6 +83,8 @@ class Scheduler:
             self._push(thread, self.now + max(0.0, timeout_s))
         self._hub.switch()
         return thread.is_woken
+
+    sleep = park
 
     def wake(self, thread: Thread) -> None:
         """Let a blocked thread continue."""
@@ -113,10 +107,7 @@ class Scheduler:
                 continue
             self.now = max(self.now, at)
             thread.turn += 1
-            if thread:  # it has begun
-                thread.switch()
-            else:
-                thread.switch(*thread.args)  # type: ignore[attr-defined]
+            thread.switch()
             if thread.dead:
                 process.threads.pop(thread, None)
         if until < math.inf and not done():
@@ -144,54 +135,26 @@ class Scheduler:
             thread.throw(GreenletExit)
         process.threads.clear()
 
-    # -- the modules that the code gets in place of time, threading, concurrent.futures and random
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        self.park(seconds)
-
     def monotonic(self) -> float:
         """Return the time of the process's own clock."""
         process = self.process
         return self.now - self.started_at - (process.frozen_s if process.clock_stops else 0.0)
 
-    def modules(self) -> dict[str, Any]:
-        """Return the replacements by the modules' names."""
 
-        return {
-            "time": SimpleNamespace(time=lambda: self.now, monotonic=self.monotonic, sleep=self.sleep),
-            "random": self.random,
-            "threading": SimpleNamespace(
-                Lock=self.Lock,
-                Condition=self.Condition,
-                local=threading.local,  # only the transport keeps something in it, which is not run here
-                Thread=lambda target, daemon: SimpleNamespace(start=lambda: self.start(target)),
-            ),
-            "concurrent.futures": SimpleNamespace(
-                Future=self.Future, ThreadPoolExecutor=self.ThreadPoolExecutor
-            ),
-        }
-
-
-class _Blocking:
-    """What may block a thread of the scheduler."""
-
-    scheduler: Scheduler  # each scheduler has subclasses of its own
-
-
-class Lock(_Blocking):
+class Lock:
     """`threading.Lock`."""
 
-    def __init__(self) -> None:
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
         self._is_held = False
-        self._waiting: deque[Thread] = deque()
+        self._waiting: deque[Any] = deque()
 
     def acquire(self, timeout: float = -1) -> bool:
-        until = math.inf if timeout < 0 else self.scheduler.now + timeout
+        until = math.inf if timeout < 0 else self._scheduler.now + timeout
         while self._is_held:
             thread = getcurrent()
             self._waiting.append(thread)
-            is_woken = self.scheduler.park(until - self.scheduler.now)
+            is_woken = self._scheduler.park(until - self._scheduler.now)
             if thread in self._waiting:
                 self._waiting.remove(thread)
             if not is_woken:
@@ -202,7 +165,7 @@ class Lock(_Blocking):
     def release(self) -> None:
         self._is_held = False
         if self._waiting:
-            self.scheduler.wake(self._waiting.popleft())
+            self._scheduler.wake(self._waiting.popleft())
 
     def __enter__(self) -> None:
         self.acquire()
@@ -211,43 +174,13 @@ class Lock(_Blocking):
         self.release()
 
 
-class Condition(_Blocking):
-    """`threading.Condition`. It needs no lock: no other thread runs until this one blocks, which only `wait` does."""
-
-    def __init__(self) -> None:
-        self._waiting: list[Thread] = []
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def wait(self, timeout: float = math.inf) -> bool:
-        thread = getcurrent()
-        self._waiting.append(thread)
-        is_woken = self.scheduler.park(timeout)
-        if not is_woken:
-            self._waiting.remove(thread)
-        return is_woken
-
-    def notify_all(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for thread in waiting:
-            self.scheduler.wake(thread)
-
-
-class Future(_Blocking):
+class Future:
     """`concurrent.futures.Future`."""
 
-    __class_getitem__ = classmethod(GenericAlias)
-
-    def __init__(self) -> None:
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
         self._outcome: tuple[Any, BaseException | None] | None = None
-        self._waiting: list[Thread] = []
-
-    def done(self) -> bool:
-        return self._outcome is not None
+        self._waiting: list[Any] = []
 
     def set_result(self, result: Any) -> None:
         self._set(result, None)
@@ -259,14 +192,14 @@ class Future(_Blocking):
         if self._outcome is None:
             self._outcome = result, exception
             for thread in self._waiting:
-                self.scheduler.wake(thread)
+                self._scheduler.wake(thread)
 
     def result(self, timeout: float | None = None) -> Any:
-        until = math.inf if timeout is None else self.scheduler.now + timeout
+        until = math.inf if timeout is None else self._scheduler.now + timeout
         while self._outcome is None:
             thread = getcurrent()
             self._waiting.append(thread)
-            self.scheduler.park(until - self.scheduler.now)
+            self._scheduler.park(until - self._scheduler.now)
             self._waiting.remove(thread)
             if self._outcome is None:
                 raise TimeoutError
@@ -276,24 +209,25 @@ class Future(_Blocking):
         return result
 
 
-class ThreadPoolExecutor(_Blocking):
+class ThreadPoolExecutor:
     """`concurrent.futures.ThreadPoolExecutor`, as far as `map` goes, and one `map` at a time."""
 
-    def __init__(self, max_workers: int) -> None:
+    def __init__(self, scheduler: Scheduler, max_workers: int) -> None:
+        self._scheduler = scheduler
         self._max_workers = max_workers
 
-    def map(self, function: Callable[..., Any], *iterables: Iterable[Any]) -> Iterator[Any]:
-        calls = deque((self.scheduler.Future(), args) for args in zip(*iterables, strict=True))
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        calls = deque((self._scheduler.Future(), item) for item in items)
         futures = [future for future, _ in calls]
 
         def work() -> None:
             while calls:
-                future, args = calls.popleft()
+                future, item = calls.popleft()
                 try:
-                    future.set_result(function(*args))
+                    future.set_result(function(item))
                 except Exception as exc:  # noqa: BLE001 - raised again when the result is read
                     future.set_exception(exc)
 
         for _ in range(min(self._max_workers, len(calls))):
-            self.scheduler.start(work)
+            self._scheduler.start(work)
         return (future.result() for future in futures)

@@ -10,13 +10,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import fastjsonschema
 import yaml
 from botocore.exceptions import ClientError
 
 from tests.simulation.aws import Aws, Json, Message, Queue
 from tests.simulation.clopos import TOKEN_LIFE_S, Clopos
-from tests.simulation.code import Code
+from tests.simulation.code import Code, errors, exchange
 from tests.simulation.scheduler import Future, Process, Scheduler
 
 COLD_START_S = (0.4, 1.2)
@@ -147,10 +146,10 @@ class Stack:
     # -- the code
 
     def _load_code(self) -> Code:
-        history, now = self.history, lambda: self.scheduler.now
+        history, scheduler, settings = self.history, self.scheduler, self.settings
 
         def log(level: str) -> Any:
-            return lambda text, **keys: history.lines.append(Line(now(), level, text, keys))
+            return lambda text, **keys: history.lines.append(Line(scheduler.now, level, text, keys))
 
         def decorator(*args: Any, **_: Any) -> Any:
             return args[0] if args else lambda function: function
@@ -160,45 +159,28 @@ class Stack:
 
         def internal_error(exc: Exception) -> Any:
             log("error")("unexpected error", error=repr(exc), stack=traceback.format_tb(exc.__traceback__))
-            return code["cancellation.errors"].CancelError("internal_error", "a bug")
+            return errors.CancelError("internal_error", "a bug")
 
-        telemetry = SimpleNamespace(
-            logger=SimpleNamespace(
+        def thread(target: Any, daemon: bool) -> Any:
+            return SimpleNamespace(start=lambda: scheduler.start(target))
+
+        names = {
+            "time": SimpleNamespace(
+                time=lambda: scheduler.now, monotonic=scheduler.monotonic, sleep=scheduler.sleep
+            ),
+            "random": scheduler.random,
+            "threading": SimpleNamespace(Lock=scheduler.Lock, Thread=thread),
+            "Future": scheduler.Future,
+            "Connections": self.clopos.connections(exchange.Exchange),
+            "tls_context": lambda: None,
+            "logger": SimpleNamespace(
                 info=log("info"), warning=log("warning"), error=log("error"), inject_lambda_context=decorator
             ),
-            metrics=SimpleNamespace(add_metric=count, log_metrics=decorator),
-            tracer=SimpleNamespace(provider=None, capture_lambda_handler=decorator),
-            internal_error=internal_error,
-        )
-        schemas = SimpleNamespace(
-            compile=_compile_schema, JsonSchemaValueException=fastjsonschema.JsonSchemaValueException
-        )
-        code = Code(
-            {
-                **self.scheduler.modules(),
-                "cancellation.telemetry": telemetry,
-                "fastjsonschema": schemas,
-                "boto3": SimpleNamespace(client=self.aws.client),
-            }
-        )
-        exchange, clopos = code["cancellation.exchange"].Exchange, self.clopos
-
-        class Connections:
-            def __init__(self, *_: Any) -> None:
-                pass
-
-            def exchange(self, *args: Any) -> Any:
-                return clopos.send(exchange, *args)
-
-            def disconnect(self) -> None:
-                pass
-
-        code.replace("cancellation.exchange", Connections=Connections, tls_context=lambda: None)
-        return code
-
-    def _start_environment(self, function: str) -> Environment:
-        settings = self.settings
-        variables = {
+            "metrics": SimpleNamespace(add_metric=count, log_metrics=decorator),
+            "tracer": SimpleNamespace(provider=None, capture_lambda_handler=decorator),
+            "internal_error": internal_error,
+        }
+        environment = {
             "CLOPOS_BASE_URL": "https://clopos.example/v2",
             "POWERTOOLS_SERVICE_NAME": "clopos-cancel",
             "TOKEN_SECRET_ARN": TOKEN,
@@ -211,10 +193,17 @@ class Stack:
             "API_RESERVE": str(settings.api_reserve),
             "CANCELLATION_TYPES": "order.cancelled,order.canceled",
         }
+        return Code(
+            names,
+            client=self.aws.client,
+            executor=scheduler.ThreadPoolExecutor,
+            environment=environment,
+        )
+
+    def _start_environment(self, function: str) -> Environment:
         number = len(self.history.environments)
-        process = Process(f"{function} {number}", clock_stops=settings.clock_stops)
-        module = self._code.load(function, os=SimpleNamespace(environ=variables))
-        environment = Environment(function, module, process, self.scheduler.now)
+        process = Process(f"{function} {number}", clock_stops=self.settings.clock_stops)
+        environment = Environment(function, self._code.load(function), process, self.scheduler.now)
         self.history.environments.append(environment)
         return environment
 
@@ -371,17 +360,7 @@ class Stack:
         )
 
     def close(self) -> None:
-        """End all threads."""
+        """End all threads, and put the real clock and clients back."""
         for process in [*(e.process for e in self.history.environments), self.scheduler.world]:
             self.scheduler.kill(process)
-
-
-_schemas: dict[str, Any] = {}
-
-
-def _compile_schema(schema: Json) -> Any:
-    """Compile a schema once for all environments."""
-    key = json.dumps(schema)
-    if key not in _schemas:
-        _schemas[key] = fastjsonschema.compile(schema)
-    return _schemas[key]
+        self._code.restore()

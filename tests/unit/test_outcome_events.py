@@ -1,4 +1,4 @@
-"""An outcome fits into an EventBridge event, however long the texts of Clopos are."""
+"""Outcomes fit into one call of EventBridge, whatever texts Clopos sent."""
 
 import json
 
@@ -8,45 +8,61 @@ from cancellation.deadline import Deadline
 from cancellation.outcome_events import MAX_REQUEST_BYTES, OutcomeEvents
 
 UPSTREAM = {"status": 400, "error": "validation_failed", "message": "Status is not allowed"}
+REJECTED = {
+    "outcome": "rejected",
+    "result": {"success": False, "error": "order_not_found", "upstream": UPSTREAM},
+}
 
 
-def refused(upstream):
-    return {
-        "outcome": "rejected",
-        "result": {"success": False, "error": "order_not_cancellable", "upstream": upstream},
-    }
-
-
-def cancelled(integration_response):
-    data = {"id": 108, "status": "IGNORE", "integration_response": integration_response}
+def cancelled(**data):
+    data = {"id": 108, "status": "IGNORE", "integration_response": None, **data}
     return {"outcome": "cancelled", "result": {"success": True, "data": data}}
 
 
 @pytest.fixture
-def events(monkeypatch):
-    events = OutcomeEvents("default", "clopos-cancel")
-    events.sent = []
+def publish(aws):
+    """Publish, and return the details that were sent."""
 
-    class Client:
-        def put_events(self, Entries):  # noqa: N803 - boto3's name
-            events.sent = [json.loads(entry["Detail"]) for entry in Entries]
-            assert sum(len(json.dumps(entry)) for entry in Entries) <= MAX_REQUEST_BYTES
+    def publish(*details):
+        sent = []
+
+        def put_events(Entries):  # noqa: N803 - boto3's name
+            sent.extend(Entries)
+            # As AWS counts (PutEventsRequestEntry size): source, type and detail, in UTF-8.
+            size = sum(len((e["Source"] + e["DetailType"] + e["Detail"]).encode()) for e in Entries)
+            assert size <= MAX_REQUEST_BYTES
             return {"Entries": [{"EventId": "1"}] * len(Entries)}
 
-    monkeypatch.setattr(events, "_events", Client())
-    return events
+        aws.put_events = put_events
+        assert OutcomeEvents("bus", "the-stack").publish([*details], Deadline.after(5)) == [True] * len(
+            details
+        )
+        return [json.loads(entry["Detail"]) for entry in sent]
+
+    return publish
 
 
-def test_an_envelope_that_is_too_big_loses_clopos_s_message_first(events):
-    long = {**UPSTREAM, "message": "x" * MAX_REQUEST_BYTES}
-    assert events.publish([refused(long)], Deadline.after(5)) == [True]
-    assert events.sent[0]["result"]["upstream"] == {**UPSTREAM, "message": None}
+@pytest.mark.parametrize("character", ["x", "é", "😀", '"', "\n"])
+def test_ten_orders_with_long_texts_fit_into_one_call(publish, character):
+    long = character * 300_000
+    fat = cancelled(customer_ref_id=long, type=long, integration=long, integration_response={"note": long})
+    details = publish(*[fat] * 10)
+    assert details[0]["result"]["data"]["customer_ref_id"] == character * 200
+    assert details[0]["result"]["data"]["id"] == 108
+    assert details[0]["stack"] == "the-stack"
 
 
-def test_ten_orders_with_much_free_form_data_fit_into_one_call(events):
-    batch = [cancelled({"note": "x" * MAX_REQUEST_BYTES}), *[cancelled({"note": "short"})] * 9]
-    assert events.publish(batch, Deadline.after(5)) == [True] * 10
-    assert [detail["result"]["data"]["integration_response"] for detail in events.sent] == [
-        None,
-        *[{"note": "short"}] * 9,
-    ]
+def test_an_order_that_is_too_fat_does_not_cut_the_others(publish):
+    short = cancelled(customer_ref_id="ref-7", integration_response={"note": "short"})
+    fat, *others = publish(cancelled(customer_ref_id="x" * 300_000), short, REJECTED)
+    assert len(fat["result"]["data"]["customer_ref_id"]) == 200
+    assert others == [short | {"stack": "the-stack"}, REJECTED | {"stack": "the-stack"}]
+
+
+def test_each_outcome_is_accepted_or_not(aws):
+    aws.put_events = lambda **_: {"Entries": [{"EventId": "1"}, {"ErrorCode": "InternalFailure"}]}
+    events = OutcomeEvents("bus", "the-stack")
+    assert events.publish([REJECTED, cancelled()], Deadline.after(5)) == [True, False]
+    aws.put_events = lambda **_: {}  # an answer that says nothing
+    assert events.publish([REJECTED], Deadline.after(5)) == [False]
+    assert OutcomeEvents("", "the-stack").publish([REJECTED], Deadline.after(5)) == [True]

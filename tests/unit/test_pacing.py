@@ -1,210 +1,196 @@
-"""When a worker may call Clopos next, on a clock that the test moves."""
+"""When a worker may call Clopos next: sharing the quota, and probing in an outage, on a clock that the test moves."""
 
-import heapq
 import random
-from collections import deque
 
 import pytest
-from cancellation.transport import Answer
 from requests.structures import CaseInsensitiveDict
 
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError
-from cancellation.pacing import Pacer
+from cancellation.exchange import MIN_CALL_S, Exchange
+from cancellation.outage import FAILURES, Outage
+from cancellation.pacing import LIMIT, WINDOW_S, Pacer
 
-LIMIT, WINDOW_S, RESERVE = 300, 60, 30
+RESERVE = 30
+SHARE = (LIMIT - RESERVE) // 2
 
 
 def answer(status=200, **headers):
-    names = {name.replace("_", "-"): str(value) for name, value in headers.items() if value is not None}
-    return Answer("PUT", "clopos", status, CaseInsensitiveDict(names), b"", None, 0.0, 0.0)
-
-
-class SlidingWindow:
-    """Clopos's limiter: at most `limit` calls in any `window` seconds."""
-
-    def __init__(self, limit, window):
-        self.limit, self.window, self.taken = limit, window, deque()
-
-    def call(self, now):
-        while self.taken and self.taken[0] <= now - self.window:
-            self.taken.popleft()
-        if allowed := len(self.taken) < self.limit:
-            self.taken.append(now)
-        left, reset = self.limit - len(self.taken), self.taken[0] + self.window - now
-        return answer(
-            200 if allowed else 429,
-            ratelimit_limit=self.limit,
-            ratelimit_remaining=left,
-            ratelimit_reset=int(-(-reset // 1)),  # whole seconds, rounded up
-        )
-
-
-def drain(messages, *, workers=2, threads=5, latency_s=(0.05, 0.3), callers_per_s=0.0, seed=0):
-    """Drain a backlog on a simulated clock, while callers of the API call Clopos too.
-
-    Return the seconds that it took, the queue's calls that were answered 429, and those of the callers.
-    """
-    randomness, limiter, now = random.Random(seed), SlidingWindow(LIMIT, WINDOW_S), 0.0
-    pacers = [Pacer(workers=workers, reserve=RESERVE, clock=lambda: now) for _ in range(workers)]
-    events = [(0.0, n, "ask", pacer, None) for n, pacer in enumerate(pacers * threads)]
-    if callers_per_s:
-        events.append((0.1, len(events), "caller", None, None))
-    waiting, throttled, callers_throttled, count = messages, 0, 0, len(events)
-    heapq.heapify(events)
-    while waiting > 0 or any(event[2] == "answer" for event in events):
-        now, _, event, pacer, answered = heapq.heappop(events)
-        count += 1
-        if event == "caller":
-            callers_throttled += limiter.call(now).status == 429
-            heapq.heappush(events, (now + 1 / callers_per_s, count, "caller", None, None))
-            continue
-        if event == "answer":
-            pacer.observe(answered)
-            waiting += answered.status == 429
-            throttled += answered.status == 429
-        if waiting <= 0:
-            continue
-        if (wait := pacer.start_call()) > 0:
-            heapq.heappush(events, (now + wait, count, "ask", pacer, None))
-            continue
-        waiting -= 1
-        arrives = now + randomness.uniform(*latency_s) / 2
-        heapq.heappush(events, (2 * arrives - now, count, "answer", pacer, limiter.call(arrives)))
-    return now, throttled, callers_throttled
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(
-    "how",
-    [
-        {},
-        {"latency_s": (0.3, 0.3)},
-        {"latency_s": (0.5, 2)},
-        {"workers": 3},
-        {"workers": 10},
-        {"callers_per_s": 0.25},
-        {"callers_per_s": 0.45},
-    ],
-    ids=str,
-)
-def test_a_backlog_drains_at_nearly_the_quota_without_the_reserve_and_without_running_into_it(how, seed):
-    messages = 10 * LIMIT
-    seconds, throttled, callers_throttled = drain(messages, **how, seed=seed)
-    at_the_quota = messages * WINDOW_S / (LIMIT - RESERVE)
-    assert seconds <= at_the_quota / 0.95
-    assert throttled + callers_throttled <= messages / 1000
-
-
-def test_the_time_that_a_backlog_takes_grows_in_a_straight_line():
-    one, ten = (drain(n)[0] for n in (3_000, 30_000))
-    assert ten == pytest.approx(10 * one, rel=0.15)
-
-
-@pytest.fixture
-def clock():
-    class Clock:
-        now = 1_700_000_000.0
-
-        def __call__(self):
-            return self.now
-
-    return Clock()
+    names = {name.replace("_", "-"): str(value) for name, value in headers.items()}
+    return Exchange("PUT", "clopos", 0.0, 0.0, status, CaseInsensitiveDict(names), b"")
 
 
 @pytest.fixture
 def pacer(clock):
-    return Pacer(workers=2, reserve=RESERVE, clock=clock)
+    return Pacer(workers=2, reserve=RESERVE)
 
 
-def learn(pacer, answered):
-    """Give the pacer an answer, as after the first call of a worker."""
-    assert pacer.start_call() == 0
-    pacer.observe(answered)
+@pytest.fixture
+def call(pacer, clock):
+    """Make a call, and return for how long it had to wait; further calls see the answer."""
+
+    def call(answered=None, deadline_s=1000):
+        before = clock.now
+        pacer.wait(Deadline.after(deadline_s))
+        if answered:
+            pacer.observe(answered)
+        return clock.now - before
+
+    return call
 
 
-def starts(pacer, most=1000):
-    """Return how many calls may start now."""
-    return next((count for count in range(most) if pacer.start_call() > 0), most)
+def test_the_calls_of_a_worker_wait_for_its_first_answer(call, pacer, clock):
+    assert call() == 0
+    clock.sleep = lambda _: pacer.observe(answer())  # the answer comes while the second call waits
+    assert call() == 0
 
 
 @pytest.mark.parametrize(
-    "headers",
+    ("headers", "share"),
     [
-        {},
-        {"ratelimit_remaining": "many", "ratelimit_reset": "soon"},
-        {"ratelimit_remaining": "0"},
-        {"ratelimit_remaining": "-1", "ratelimit_reset": "30"},
-        {"ratelimit_limit": "9" * 5000, "ratelimit_remaining": "9" * 5000, "ratelimit_reset": "30"},
+        ({}, SHARE),
+        ({"ratelimit_limit": 300, "ratelimit_remaining": RESERVE + 1, "ratelimit_reset": 9}, SHARE),
+        ({"ratelimit_limit": 90}, 30),
+        ({"ratelimit_limit": 20}, 1),  # less than the reserve: a worker may still try
+        ({"ratelimit_limit": 0}, SHARE),
+        ({"ratelimit_limit": "many", "ratelimit_remaining": "9" * 5000, "ratelimit_reset": "soon"}, SHARE),
     ],
     ids=str,
 )
-def test_without_readable_headers_no_call_waits(pacer, headers):
-    learn(pacer, answer(**headers))
-    assert starts(pacer) == 1000
+def test_a_worker_makes_no_more_than_its_share_of_a_window(call, headers, share):
+    waits = [call(answer(**headers)) for _ in range(2 * share + 1)]
+    assert waits == [0] * share + [WINDOW_S] + [0] * (share - 1) + [WINDOW_S]
 
 
-def test_a_worker_makes_no_more_than_its_share_of_a_window(pacer, clock):
-    learn(pacer, answer(ratelimit_limit=300, ratelimit_remaining=299, ratelimit_reset=60))
-    share = (LIMIT - RESERVE) // 2
-    assert starts(pacer) == share - 1
-    for _ in range(share - 1):
-        pacer.observe(answer(ratelimit_limit=300, ratelimit_remaining=300, ratelimit_reset=60))
-    clock.now += 59
-    assert 1 <= pacer.start_call() < 2
-    clock.now += 2
-    assert starts(pacer) == share
+def test_a_call_leaves_the_window_a_minute_after_it_was_made(call, clock):
+    for _ in range(SHARE):
+        call(answer())
+        clock.now += 0.1
+    assert call() == pytest.approx(WINDOW_S - 0.1 * SHARE)
+    assert call() == pytest.approx(0.1)
 
 
-def test_a_worker_claims_its_share_of_what_is_left_beside_the_reserve(pacer):
-    learn(pacer, answer(ratelimit_remaining=RESERVE + 8, ratelimit_reset=30))
-    assert starts(pacer) == 4
-
-
-def test_a_worker_with_nothing_left_waits_for_the_reset_and_makes_one_call(pacer, clock):
-    learn(pacer, answer(ratelimit_remaining=0, ratelimit_reset=30))
-    assert pacer.start_call() == 30
-    clock.now += 30
-    assert starts(pacer) == 1
+def test_a_limit_that_is_known_holds_for_answers_without_headers(call):
+    call(answer(ratelimit_limit=90))
+    assert sum(call(answer()) for _ in range(29)) == 0
+    assert call() == WINDOW_S
 
 
 @pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [({}, 5), ({"retry_after": 7}, 7), ({"ratelimit_reset": 9}, 9), ({"ratelimit_reset": 40_000}, 60)],
-    ids=str,
+    ("answered", "pause_s"),
+    [
+        (answer(ratelimit_remaining=RESERVE, ratelimit_reset=30), 30),
+        (answer(ratelimit_remaining=0, ratelimit_reset=0), 0),
+        (answer(ratelimit_remaining=0), 0),  # it does not say for how long
+        (answer(429), 5),
+        (answer(429, retry_after=7), 7),
+        (answer(429, ratelimit_reset=9), 9),
+        (answer(429, ratelimit_reset=40_000), WINDOW_S),
+        (answer(503, retry_after=7), 0),
+    ],
 )
-def test_a_429_is_waited_out(pacer, headers, seconds):
-    learn(pacer, answer(429, **headers))
-    assert pacer.start_call() == seconds
+def test_a_worker_pauses_at_the_reserve_and_after_a_429(call, answered, pause_s):
+    call(answered)
+    assert call() == pytest.approx(pause_s, abs=1e-6)
 
 
-def test_a_window_that_has_passed_while_the_process_was_frozen_is_forgotten(pacer, clock):
-    learn(pacer, answer(ratelimit_limit=300, ratelimit_remaining=0, ratelimit_reset=60))
-    clock.now += 3600
-    assert pacer.start_call() == 0
-
-
-def test_a_clock_that_is_set_back_stops_calls_for_a_window_at_most(pacer, clock):
-    learn(pacer, answer(ratelimit_limit=300, ratelimit_remaining=0, ratelimit_reset=60))
-    clock.now -= 86_400
-    assert pacer.start_call() <= WINDOW_S
-
-
-def test_a_turn_that_comes_too_late_is_refused_at_once_and_says_when_it_comes(pacer):
-    learn(pacer, answer(ratelimit_remaining=0, ratelimit_reset=30))
+def test_a_pause_that_outlasts_the_deadline_is_refused_at_once_and_says_how_long_it_is(call, clock):
+    call(answer(429, retry_after=30))
     with pytest.raises(CancelError) as refused:
-        pacer.take_turn(Deadline.after(20))
+        call(deadline_s=30 + MIN_CALL_S - 0.01)
     assert (refused.value.code, refused.value.retry_after_s) == ("rate_limited", 30)
+    assert clock.slept == []
+    assert call(deadline_s=30 + MIN_CALL_S) == 30
 
 
-def test_a_turn_that_comes_in_time_is_waited_for(clock):
-    slept = []
+def test_what_was_before_a_freeze_is_forgotten(call, clock):
+    for _ in range(SHARE):
+        call(answer(429, retry_after=60))
+        clock.now += 3600
+    assert [call() for _ in range(SHARE)] == [0] * SHARE
 
-    def sleep(seconds):
-        slept.append(seconds)
-        clock.now += seconds
 
-    pacer = Pacer(workers=2, reserve=RESERVE, clock=clock, sleep=sleep)
-    learn(pacer, answer(ratelimit_remaining=0, ratelimit_reset=30))
-    pacer.take_turn(Deadline.after(60))
-    assert slept == [30]
+def test_a_clock_that_is_set_back_stops_nothing(call, clock):
+    for _ in range(SHARE - 1):
+        call(answer())
+    call(answer(429, retry_after=60))
+    clock.now -= 86_400
+    assert call() == 0
+
+
+# -- an outage
+
+
+@pytest.fixture
+def outage(clock, monkeypatch):
+    monkeypatch.setattr(random, "uniform", lambda low, high: (low + high) / 2)
+    return Outage(workers=2)
+
+
+def fail(outage, times=FAILURES):
+    for _ in range(times):
+        outage.failed()
+
+
+def test_an_outage_begins_with_three_failures_in_a_row_and_ends_with_an_answer(outage):
+    fail(outage, 2)
+    outage.answered()
+    fail(outage, 2)
+    assert not outage.is_on
+    outage.failed()
+    assert outage.is_on
+    outage.answered()
+    assert not outage.is_on
+
+
+@pytest.mark.parametrize(("workers", "intervals_s"), [(2, [1, 2, 4, 8, 10, 10]), (10, [1, 10, 50, 50, 50])])
+def test_the_intervals_between_probes_grow_with_the_workers(outage, clock, workers, intervals_s):
+    outage = Outage(workers=workers)
+    for _ in range(2):  # the second outage begins like the first
+        clock.slept.clear()
+        fail(outage)
+        for _ in intervals_s:
+            assert outage.wait_for_probe(Deadline.after(1000))
+            outage.failed()
+        assert clock.slept == pytest.approx(intervals_s)
+        outage.answered()
+        clock.now += 3600
+
+
+def test_the_time_of_a_probe_counts_towards_the_next_interval(outage, clock):
+    fail(outage)
+    outage.wait_for_probe(Deadline.after(1000))
+    clock.now += 1.5
+    outage.wait_for_probe(Deadline.after(1000))
+    assert clock.slept == pytest.approx([1, 0.5])
+
+
+def test_workers_that_stopped_together_do_not_probe_together(clock):
+    outages = [Outage(workers=2) for _ in range(20)]
+    for outage in outages:
+        fail(outage)
+        now = clock.now
+        outage.wait_for_probe(Deadline.after(1000))
+        clock.now = now
+    assert len(set(clock.slept)) == 20
+    assert all(0.8 <= slept <= 1.2 for slept in clock.slept)
+
+
+def test_a_worker_waits_no_longer_than_its_deadline_leaves_time_for_a_probe(outage, clock):
+    fail(outage)
+    assert not outage.wait_for_probe(Deadline.after(1.5))
+    assert clock.slept == pytest.approx([1.5 - MIN_CALL_S])
+    assert outage.wait_for_probe(Deadline.after(0.5 + MIN_CALL_S + 0.001))  # the probe is still due
+
+
+def test_no_time_is_slept_away_once_a_deadline_has_passed(outage, clock):
+    fail(outage)
+    assert not outage.wait_for_probe(Deadline.after(0.1))
+    assert clock.slept == [0]
+
+
+def test_a_clock_that_is_set_back_delays_a_probe_by_one_interval(outage, clock):
+    fail(outage)
+    clock.now -= 86_400
+    assert outage.wait_for_probe(Deadline.after(1000))
+    assert clock.slept == pytest.approx([12])

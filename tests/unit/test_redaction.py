@@ -1,6 +1,7 @@
 """No part of a secret stays in a text that Clopos wrote."""
 
 import base64
+import json
 import string
 from urllib.parse import quote
 
@@ -10,64 +11,67 @@ from hypothesis import strategies as st
 
 from cancellation.redaction import redact
 
-SECRET = "eyJhbGciOiJIUzI1NiJ9.eyJicmFuZCI6ImxvY2FsIn0.not/a+real=token"
+INNER = "oauth_5up3r/s3cr3t+upstream=token"
 
 
-def forms(secret):
-    return {
-        "whole": secret,
-        "cut short at the end": secret[:10],
-        "cut short at the start": secret[-10:],
-        "a piece of eight": secret[5:13],
-        "URL-encoded": quote(secret, safe=""),
-        "all of it URL-encoded": "".join(f"%{ord(char):02x}" for char in secret),
-        "capitals": secret.upper(),
-        "small letters": secret.lower(),
-        "URL-encoded capitals": quote(secret, safe="").upper(),
-        "hexadecimal": secret.encode().hex(),
-        "twice": secret + " and " + secret,
-    }
+def jwt(payload):
+    encoded = base64.urlsafe_b64encode(json.dumps(payload).encode()).decode().rstrip("=")
+    return f"eyJhbGciOiJIUzI1NiJ9.{encoded}.not/a+real=signature"
 
 
-@pytest.mark.parametrize("form", forms(SECRET).values(), ids=forms(SECRET).keys())
-@pytest.mark.parametrize("sentence", ["{}", "Token {} is invalid", "({})", "x-token={};", "a{}b", "%{}%"])
-def test_a_secret_is_hidden_in_every_form_and_the_rest_stays(form, sentence):
-    hidden = redact(sentence.format(form), (SECRET,))
-    assert hidden == sentence.format(" and ".join(["***"] * (2 if " and " in form else 1)))
+SECRET = jwt({"brand": "local", "token": INNER, "exp": 1767852332})
+FORMS = {
+    "whole": str,
+    "cut short at the end": lambda secret: secret[:10],
+    "cut short at the start": lambda secret: secret[-10:],
+    "eight characters": lambda secret: secret[5:13],
+    "URL-encoded": lambda secret: quote(secret, safe=""),
+    "all of it URL-encoded": lambda secret: "".join(f"%{ord(char):02x}" for char in secret),
+    "capitals": str.upper,
+    "URL-encoded capitals": lambda secret: quote(secret, safe="").upper(),
+    "hexadecimal": lambda secret: secret.encode().hex().upper(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("secret", [SECRET, INNER], ids=["the token", "the token inside the token"])
+@pytest.mark.parametrize("sentence", ["{}", "Token {} is invalid", "x-token={};", "a{}b", "%{}%", "é{}İ"])
+def test_a_token_and_the_one_inside_are_hidden_in_every_form_and_the_rest_stays(form, secret, sentence):
+    assert redact(sentence.format(FORMS[form](secret)), (SECRET,)) == sentence.format("***")
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "user:"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+@pytest.mark.parametrize("secret", [SECRET, INNER])
+def test_little_of_a_secret_is_left_if_it_is_encoded_in_base64(encode, before, secret):
+    hidden = redact(encode(f"{before}{secret}".encode()).decode(), (SECRET,))
+    assert hidden.count("***") == 1
+    assert len(hidden) <= len(encode(before.encode())) + 6
 
 
 @pytest.mark.parametrize(
     "said",
     [
         "Invalid token",
-        "Integrator is in test mode. But brand is not in test mode",
         "Status is not allowed",
         "eyJhbGc is short",
         "100 % of it, 50%2 and %zz",
-        "two\nlines\x00\x1b[31m",
+        "two\nlines",
         "",
     ],
 )
 def test_words_that_are_no_part_of_a_secret_stay(said):
-    assert redact(said, (SECRET,)) == said
+    assert redact(said, (SECRET, jwt({"token": 7}), jwt([1]), "a.bc!.d")) == said
 
 
 def test_a_percent_sign_before_a_secret_hides_nothing_of_it():
     assert redact("%2" + "00000000", ("00000000",)) == "%2***"
 
 
-@pytest.mark.parametrize("before", ["", "a", "ab", "user:"])
-@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
-def test_little_of_a_secret_is_left_if_it_is_encoded_in_base64(encode, before):
-    text = encode(f"{before}{SECRET}".encode()).decode()
-    hidden = redact(text, (SECRET,))
-    assert hidden.count("***") == 1
-    assert len(hidden) <= len(encode(before.encode())) + 6
-
-
-def test_several_secrets_are_hidden():
-    said = "client not-a-real-secret, brand local-brand, nobody"
-    assert redact(said, ("not-a-real-secret", "local-brand")) == "client ***, brand ***, nobody"
+def test_a_secret_is_hidden_everywhere_in_a_json_value():
+    said = {"client not-a-real-secret": ["brand local-brand", {"a": ["b", 7]}, 7, None, True]}
+    hidden = {"client ***": ["brand ***", {"a": ["b", 7]}, 7, None, True]}
+    assert redact(said, ("not-a-real-secret", "local-brand")) == hidden
 
 
 @given(
@@ -80,5 +84,4 @@ def test_several_secrets_are_hidden():
 def test_no_eight_characters_of_a_secret_are_left(secret, before, after, start, shape):
     start = min(start, len(secret) - 8)
     hidden = redact(before + shape(secret[start : start + 20]) + after, (secret,)).lower()
-    pieces = {shape(secret[i : i + 8]).lower() for i in range(len(secret) - 7)}
-    assert not [piece for piece in pieces if piece in hidden]
+    assert not [i for i in range(len(secret) - 7) if shape(secret[i : i + 8]).lower() in hidden]

@@ -2,8 +2,9 @@
 
 import heapq
 import json
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,10 +28,18 @@ class Message:
     body: str
     sent_at: float
     visible_at: float
-    attributes: Json = field(default_factory=dict)
     receive_count: int = 0
     is_gone: bool = False
     gone_at: float | None = None
+
+    def record(self) -> Json:
+        """Return it as Lambda's event source hands it over."""
+        counts = {
+            "ApproximateReceiveCount": str(self.receive_count),
+            "SentTimestamp": f"{self.sent_at * 1000:.0f}",
+        }
+        ids = {"messageId": self.message_id, "receiptHandle": self.message_id, "eventSource": "aws:sqs"}
+        return {**ids, "body": self.body, "attributes": counts, "messageAttributes": {}}
 
     @property
     def order_id(self) -> str | None:
@@ -44,10 +53,8 @@ class Message:
 class Queue:
     """A standard queue of SQS: at least once, in roughly the order of arrival."""
 
-    def __init__(self, scheduler: Scheduler, *, visibility_s: float, max_receives: int = 0) -> None:
-        self._scheduler = scheduler
-        self._visibility_s = visibility_s
-        self._max_receives = max_receives
+    def __init__(self, scheduler: Scheduler, visibility_s: float, max_receives: int) -> None:
+        self._scheduler, self._visibility_s, self._max_receives = scheduler, visibility_s, max_receives
         self.messages: dict[str, Message] = {}
         self.waiting = 0
         self.redriven: list[Message] = []  # by SQS, after the last receive that it allows
@@ -55,14 +62,12 @@ class Queue:
         self._visible: list[tuple[float, float, Message]] = []
         self._pollers: list[Future] = []
 
-    def send(self, body: str, attributes: Json | None = None) -> Message:
-        """Put a message on the queue."""
+    def send(self, body: str) -> None:
         now = self._scheduler.now
-        message = Message(f"message-{len(self.messages)}", body, now, now, attributes or {})
+        message = Message(f"message-{len(self.messages)}", body, now, now)
         self.messages[message.message_id] = message
         self.waiting += 1
         self._show(message, now)
-        return message
 
     def _show(self, message: Message, at: float) -> None:
         message.visible_at = at
@@ -72,7 +77,7 @@ class Queue:
         self._pollers.clear()
 
     def receive(self, most: int) -> list[Json]:
-        """Wait for messages and return some, as Lambda's event source hands them over."""
+        """Wait for messages and return some."""
         while True:
             records: list[Json] = []
             now, random = self._scheduler.now, self._scheduler.random
@@ -80,25 +85,13 @@ class Queue:
                 at, _, message = heapq.heappop(self._visible)
                 if message.is_gone or message.visible_at != at:
                     continue
-                if self._max_receives and message.receive_count >= self._max_receives:
+                if message.receive_count >= self._max_receives:
                     self.redriven.append(message)
                     self._remove(message)
                     continue
                 message.receive_count += 1
                 self._show(message, now if random.random() < self.duplicates else now + self._visibility_s)
-                records.append(
-                    {
-                        "messageId": message.message_id,
-                        "receiptHandle": message.message_id,
-                        "eventSource": "aws:sqs",
-                        "body": message.body,
-                        "attributes": {
-                            "ApproximateReceiveCount": str(message.receive_count),
-                            "SentTimestamp": str(round(message.sent_at * 1000)),
-                        },
-                        "messageAttributes": message.attributes,
-                    }
-                )
+                records.append(message.record())
             if records:
                 return records
             more = self._scheduler.Future()
@@ -137,21 +130,7 @@ class Event:
 
 
 class Aws:
-    """The services that the functions call.
-
-    Parameters
-    ----------
-    scheduler : Scheduler
-        The clock.
-    queue : Queue
-        The queue whose messages may be hidden.
-    dead_letter : callable
-        Takes the body and the attributes of a message for the dead-letter queue.
-    invoke : callable
-        Invokes a function: takes its name and the event, and returns the response of Lambda.
-    status_of : callable
-        Returns an order's status at Clopos, for the record.
-    """
+    """The services that the functions call; `status_of` returns an order's status at Clopos, for the record."""
 
     def __init__(
         self,
@@ -162,34 +141,22 @@ class Aws:
         status_of: Callable[[str], str | None],
     ) -> None:
         self.secrets: dict[str, str] = {}
-        self.versions: dict[str, list[float]] = {}
+        self.versions: dict[str, list[float]] = defaultdict(list)  # when each was stored
         self.events: list[Event] = []
         self.down: dict[str, str] = {}  # service: how it fails ("refused", "stalled" or "throttled")
         self.partly = 0.0  # share of events that EventBridge does not take
-        self._scheduler = scheduler
-        self._queue = queue
-        self._dead_letter = dead_letter
-        self._invoke = invoke
-        self._status_of = status_of
+        self._scheduler, self._queue = scheduler, queue
+        self._dead_letter, self._invoke_function, self._status_of = dead_letter, invoke, status_of
 
     def client(self, service: str, config: Any = None) -> Any:
-        """Return a client; this is `cancellation.aws.client`."""
-        operations = {
-            "sqs": {
-                "change_message_visibility_batch": self._change_message_visibility_batch,
-                "send_message": self._send_message,
-            },
-            "secretsmanager": {
-                "get_secret_value": self._get_secret_value,
-                "put_secret_value": self._put_secret_value,
-            },
-            "events": {"put_events": self._put_events},
-            "lambda": {"invoke": self._lambda_invoke},
-        }[service]
-        exceptions = SimpleNamespace(ResourceNotFoundException=ResourceNotFoundException)
+        """Return a client; this is `boto3.client`. It has the operations of all services."""
+        operations = (
+            *("change_message_visibility_batch", "send_message", "get_secret_value", "put_secret_value"),
+            *("put_events", "invoke"),
+        )
         return SimpleNamespace(
-            exceptions=exceptions,
-            **{name: self._reached(service, operation) for name, operation in operations.items()},
+            exceptions=SimpleNamespace(ResourceNotFoundException=ResourceNotFoundException),
+            **{name: self._reached(service, getattr(self, f"_{name}")) for name in operations},
         )
 
     def _reached(self, service: str, operation: Callable[..., Json]) -> Callable[..., Json]:
@@ -225,14 +192,12 @@ class Aws:
 
     def _get_secret_value(self, SecretId: str, VersionStage: str) -> Json:  # noqa: N803
         if SecretId not in self.secrets:
-            raise ResourceNotFoundException(
-                {"Error": {"Code": "ResourceNotFoundException"}}, "GetSecretValue"
-            )
+            raise ResourceNotFoundException({"Error": {"Code": "ResourceNotFound"}}, "GetSecretValue")
         return {"SecretString": self.secrets[SecretId]}
 
     def _put_secret_value(self, SecretId: str, SecretString: str) -> Json:  # noqa: N803
         self.secrets[SecretId] = SecretString
-        self.versions.setdefault(SecretId, []).append(self._scheduler.now)
+        self.versions[SecretId].append(self._scheduler.now)
         return {}
 
     def _put_events(self, Entries: list[Json]) -> Json:  # noqa: N803
@@ -247,5 +212,5 @@ class Aws:
             results.append({"EventId": str(len(self.events))})
         return {"FailedEntryCount": sum("ErrorCode" in result for result in results), "Entries": results}
 
-    def _lambda_invoke(self, FunctionName: str, Payload: str) -> Json:  # noqa: N803
-        return self._invoke(FunctionName, json.loads(Payload))
+    def _invoke(self, FunctionName: str, Payload: str) -> Json:  # noqa: N803
+        return self._invoke_function(FunctionName, json.loads(Payload))

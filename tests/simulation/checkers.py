@@ -71,14 +71,11 @@ def every_order_is_logged(stack: Stack) -> Iterator[str]:
         if "outcome" in line.keys and line.keys["source"] == "queue"
     )
     ended, crashed = Counter[str](), Counter[str]()
-    for _, ids, result in stack.history.batches:
-        (crashed if result is None else ended).update(ids)
+    for ids, is_crash in stack.history.batches:
+        (crashed if is_crash else ended).update(ids)
     for message_id, count in lines.items():
-        if (
-            not ended[message_id]
-            <= count
-            <= ended[message_id] + crashed[message_id] + stack.settings.queue_workers
-        ):
+        most = ended[message_id] + crashed[message_id] + stack.settings.queue_workers
+        if not ended[message_id] <= count <= most:
             yield f"{message_id} has {count} lines for {ended[message_id]} batches"
     yield from (f"{message_id} has no line" for message_id in ended if message_id not in lines)
 
@@ -132,18 +129,14 @@ def workers_probe_during_an_outage(stack: Stack) -> Iterator[str]:
     calls: dict[str, list[Call]] = defaultdict(list)
     for call in stack.clopos.calls:
         calls[call.process].append(call)
-    for environment in stack.history.environments:
+    for calls_of_one in calls.values():
         failed: list[float] = []  # in a row
-        for call in calls[environment.process.name]:
+        for call in calls_of_one:
             if call.failure is None and (call.status or 0) < 500:
                 failed.clear()
                 continue
             failed.append(call.at)
-            if (
-                environment.function == "queue_worker"
-                and len(failed) > FIRST_FAILURES
-                and call.at > failed[0] + 30
-            ):
+            if call.caller == "queue_worker" and len(failed) > FIRST_FAILURES and call.at > failed[0] + 30:
                 probes.append(call.at)
     most = most_in_a_minute(sorted(probes))
     if most > (15 if stack.settings.queue_workers == 2 else 20):

@@ -25,20 +25,11 @@ errors = importlib.import_module("cancellation.errors")
 class Code:
     """Replaces what the code reaches the outside with, until `restore`. Only one can do so at a time.
 
-    Parameters
-    ----------
-    names : mapping
-        The replacements, by the name that the modules know them by.
-    client : callable
-        Replaces `boto3.client`.
-    executor : callable
-        Replaces `ThreadPoolExecutor`.
-    environment : mapping
-        The environment variables.
+    `names` are the replacements by the names that the modules know them by; `client` replaces `boto3.client`.
     """
 
     def __init__(
-        self, names: Mapping[str, Any], *, client: Any, executor: Any, environment: Mapping[str, str]
+        self, names: Mapping[str, Any], client: Any, executor: Any, environment: Mapping[str, str]
     ) -> None:
         self._names = names
         self._patch = pytest.MonkeyPatch()

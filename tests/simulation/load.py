@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from tests.simulation.aws import Json
 from tests.simulation.clopos import FAILURES, FORMS, REFUSALS, TOO_LATE
 from tests.simulation.stack import Settings, Stack
 
@@ -31,12 +32,7 @@ def settings_of(seed: object) -> Settings:
 class Load:
     """The load of a seed on a stack. After `calm_at` nothing goes wrong any more.
 
-    Attributes
-    ----------
-    calm_at : float
-        When the last fault has ended, on the stack's clock.
-    story : list of str
-        What goes wrong, for a person.
+    `story` says what goes wrong, for a person.
     """
 
     def __init__(self, stack: Stack, seed: object) -> None:
@@ -117,20 +113,12 @@ class Load:
 
     def _faults(self) -> list[Callable[[], None]]:
         return [
-            self._outage,
-            self._outage,
-            self._refusal,
-            self._revoked_token,
-            self._flaky,
-            self._lost_answers,
-            self._lagging_reads,
-            self._garbled_answers,
-            self._closed_connections,
-            self._slow,
-            self._other_integration,
+            *[self._clopos_fails] * 8,
             self._aws_down,
             self._aws_down,
             self._some_events_not_taken,
+            self._revoked_token,
+            self._other_integration,
             self._killed_workers,
             self._killed_refresh,
             self._deployment,
@@ -141,37 +129,25 @@ class Load:
         begin, end = sorted(choice.uniform(0, self.duration_s) for _ in range(2))
         return begin, min(end, begin + longest_s)
 
-    def _outage(self) -> None:
-        how = self._random.choice(FAILURES)
-        self._at_clopos("outage", failing=how, auth_failing=self._random.choice((None, how)))
-
-    def _refusal(self) -> None:
-        self._at_clopos("access refused", refusing=self._random.choice([*REFUSALS]))
-
-    def _flaky(self) -> None:
-        self._at_clopos("flaky", flaky=self._random.uniform(0.05, 0.5))
-
-    def _lost_answers(self) -> None:
-        self._at_clopos("lost answers", lost=self._random.uniform(0.05, 0.3))
-
-    def _lagging_reads(self) -> None:
-        lag_s = self._random.uniform(1, 10)
-        self._at_clopos("lost answers and old reads", lost=self._random.uniform(0.05, 0.3), lag_s=lag_s)
-
-    def _garbled_answers(self) -> None:
-        self._at_clopos("garbled answers", garbled=self._random.uniform(0.05, 0.3))
-
-    def _closed_connections(self) -> None:
-        self._at_clopos("closed connections", closed=self._random.uniform(0.05, 0.5))
-
-    def _slow(self) -> None:
-        self._at_clopos("slow", latency_s=(1, self._random.uniform(1, 12)))
-
-    def _at_clopos(self, what: str, **values: Any) -> None:
+    def _clopos_fails(self) -> None:
         """Set attributes of the model for a while, and then back to what is normal."""
-        clopos = self._stack.clopos
+        choice, clopos = self._random, self._stack.clopos
+        how = choice.choice(FAILURES)
+        outage: Json = {"failing": how, "auth_failing": choice.choice((None, how))}
+        values = choice.choice(
+            (
+                *(outage, outage, outage),
+                {"refusing": choice.choice([*REFUSALS])},
+                {"flaky": choice.uniform(0.05, 0.5)},
+                {"lost": choice.uniform(0.05, 0.3)},
+                {"lost": choice.uniform(0.05, 0.3), "lag_s": choice.uniform(1, 10)},
+                {"garbled": choice.uniform(0.05, 0.3)},
+                {"closed": choice.uniform(0.05, 0.5)},
+                {"latency_s": (1, choice.uniform(1, 12))},
+            )
+        )
         begin, end = self._period()
-        self.story.append(f"{begin:.0f}-{end:.0f} s: {what} {values}")
+        self.story.append(f"{begin:.0f}-{end:.0f} s: {values}")
         self.at(begin, lambda: vars(clopos).update(values))
         self.at(end, lambda: vars(clopos).update({name: getattr(type(clopos), name) for name in values}))
 

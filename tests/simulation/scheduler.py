@@ -10,23 +10,24 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 
+@dataclass(eq=False)
 class Process:
     """Threads that freeze and die together, as those of a Lambda environment do."""
 
-    def __init__(self, name: str, *, clock_stops: bool = False) -> None:
-        self.name = name
-        self.clock_stops = clock_stops  # whether the monotonic clock stands still while it is frozen
-        self.threads: dict[Thread, None] = {}
-        self.is_dead = False
-        self.frozen_at: float | None = None
-        self.frozen_s = 0.0
-        self.held: list[tuple[Thread, int]] = []  # due while it was frozen
+    name: str
+    clock_stops: bool = False  # whether the monotonic clock stands still while it is frozen
+    threads: dict["Thread", None] = field(default_factory=dict)
+    is_dead: bool = False
+    frozen_at: float | None = None
+    frozen_s: float = 0.0
+    held: list[tuple["Thread", int]] = field(default_factory=list)  # due while it was frozen
 
 
 class Thread(greenlet):
@@ -60,17 +61,11 @@ class Scheduler:
     @property
     def process(self) -> Process:
         """The process of the thread that runs."""
-        current = getcurrent()
-        return current.process if isinstance(current, Thread) else self.world
+        return getattr(getcurrent(), "process", self.world)
 
     def at(self, moment: float, function: Callable[..., Any], *args: Any) -> None:
         """Run a function of the world at some time."""
-
-        def wait() -> None:
-            self.sleep(moment - self.now)
-            function(*args)
-
-        self.start(wait, process=self.world)
+        self.start(lambda: (self.sleep(moment - self.now), function(*args)), process=self.world)
 
     def park(self, timeout_s: float = math.inf) -> bool:
         """Block the thread that runs until it is woken or the time has passed; return whether it was woken."""
@@ -87,7 +82,6 @@ class Scheduler:
     sleep = park
 
     def wake(self, thread: Thread) -> None:
-        """Let a blocked thread continue."""
         if not thread.is_woken:
             thread.is_woken = True
             self._push(thread, self.now)
@@ -114,11 +108,9 @@ class Scheduler:
             self.now = max(self.now, until)
 
     def freeze(self, process: Process) -> None:
-        """Stop a process, as Lambda does between two invocations."""
         process.frozen_at = self.now
 
     def thaw(self, process: Process) -> None:
-        """Let it continue; what was due meanwhile is due now."""
         if process.frozen_at is not None:
             process.frozen_s += self.now - process.frozen_at
             process.frozen_at = None
@@ -145,8 +137,7 @@ class Lock:
     """`threading.Lock`."""
 
     def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
-        self._is_held = False
+        self._scheduler, self._is_held = scheduler, False
         self._waiting: deque[Any] = deque()
 
     def acquire(self, timeout: float = -1) -> bool:
@@ -189,10 +180,9 @@ class Future:
         self._set(None, exception)
 
     def _set(self, result: Any, exception: BaseException | None) -> None:
-        if self._outcome is None:
-            self._outcome = result, exception
-            for thread in self._waiting:
-                self._scheduler.wake(thread)
+        self._outcome = self._outcome or (result, exception)
+        for thread in self._waiting:
+            self._scheduler.wake(thread)
 
     def result(self, timeout: float | None = None) -> Any:
         until = math.inf if timeout is None else self._scheduler.now + timeout
@@ -213,8 +203,7 @@ class ThreadPoolExecutor:
     """`concurrent.futures.ThreadPoolExecutor`, as far as `map` goes, and one `map` at a time."""
 
     def __init__(self, scheduler: Scheduler, max_workers: int) -> None:
-        self._scheduler = scheduler
-        self._max_workers = max_workers
+        self._scheduler, self._max_workers = scheduler, max_workers
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         calls = deque((self._scheduler.Future(), item) for item in items)

@@ -1,12 +1,11 @@
 """The deployed stack on the virtual clock: the functions' own code between the models of AWS and of Clopos."""
 
-import functools
+import contextlib
 import io
 import json
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +14,8 @@ from botocore.exceptions import ClientError
 
 from tests.simulation.aws import Aws, Json, Message, Queue
 from tests.simulation.clopos import TOKEN_LIFE_S, Clopos
-from tests.simulation.code import Code, errors, exchange
-from tests.simulation.scheduler import Future, Process, Scheduler
+from tests.simulation.code import FUNCTIONS, Code, errors, exchange
+from tests.simulation.scheduler import Process, Scheduler
 
 COLD_START_S = (0.4, 1.2)
 TOKEN, CREDENTIALS = "arn:token", "arn:credentials"
@@ -27,15 +26,15 @@ class _Yaml(yaml.SafeLoader):
     """CloudFormation's YAML without its functions."""
 
 
-_Yaml.add_multi_constructor("!", lambda loader, suffix, node: None)
-
-
-@functools.cache
-def template() -> Json:
-    """Return the resources of template.yaml."""
-    text = (Path(__file__).parents[2] / "template.yaml").read_text()
-    resources = yaml.load(text, _Yaml)["Resources"]  # noqa: S506 - a safe loader, too
-    return {name: resource.get("Properties", {}) for name, resource in resources.items()}
+_Yaml.add_multi_constructor("!", lambda *_: None)
+RESOURCES = yaml.load((FUNCTIONS.parent / "template.yaml").read_text(), _Yaml)["Resources"]  # noqa: S506 - it is safe
+QUEUE = RESOURCES["Queue"]["Properties"]
+MAX_RECEIVES = QUEUE["RedrivePolicy"]["maxReceiveCount"]
+TIMEOUTS_S = {
+    "api": RESOURCES["ApiFunction"]["Properties"]["Timeout"],
+    "queue_worker": RESOURCES["QueueFunction"]["Properties"]["Timeout"],
+    "token_refresh": RESOURCES["TokenRefreshFunction"]["Properties"]["Timeout"],
+}
 
 
 class Crashed(Exception):
@@ -49,17 +48,14 @@ class Environment:
     function: str
     module: Any
     process: Process
-    started_at: float
     is_retired: bool = False  # a deployment has replaced it
-    running: Future | None = None
+    running: Any = None  # the future of its invocation
 
 
 @dataclass
 class DeadLetter:
     """A message that a worker put into the dead-letter queue."""
 
-    at: float
-    body: str
     reasons: dict[str, str]
     status: str | None  # of the order at Clopos, at that time
 
@@ -81,7 +77,6 @@ class Line:
     """A line of the log."""
 
     at: float
-    level: str
     text: str
     keys: Json
 
@@ -106,10 +101,9 @@ class History:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     api_calls: list[ApiCall] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
-    batches: list[tuple[float, list[str], Json | None]] = field(default_factory=list)  # None: it crashed
+    batches: list[tuple[list[str], bool]] = field(default_factory=list)  # the messages; whether it crashed
     raised: list[Exception] = field(default_factory=list)  # by the queue's worker, which must not raise
     environments: list[Environment] = field(default_factory=list)
-    metrics: Counter[str] = field(default_factory=Counter)
 
 
 class Stack:
@@ -120,14 +114,9 @@ class Stack:
         self.scheduler = scheduler = Scheduler(settings.seed)
         self.history = History()
         self.clopos = Clopos(scheduler)
-        queue = template()["Queue"]
-        self.queue = Queue(
-            scheduler,
-            visibility_s=queue["VisibilityTimeout"],
-            max_receives=queue["RedrivePolicy"]["maxReceiveCount"],
-        )
+        self.queue = Queue(scheduler, QUEUE["VisibilityTimeout"], MAX_RECEIVES)
         self.aws = Aws(scheduler, self.queue, self._dead_letter, self._invoke_refresh, self.clopos.orders.get)
-        self._idle: dict[str, list[Environment]] = {}
+        self._idle: dict[str, list[Environment]] = defaultdict(list)
         self._busy: list[Environment] = []
         self._invocations: Counter[str] = Counter()
         self._request_ids = 0
@@ -148,17 +137,14 @@ class Stack:
     def _load_code(self) -> Code:
         history, scheduler, settings = self.history, self.scheduler, self.settings
 
-        def log(level: str) -> Any:
-            return lambda text, **keys: history.lines.append(Line(scheduler.now, level, text, keys))
+        def log(text: str, **keys: Any) -> None:
+            history.lines.append(Line(scheduler.now, text, keys))
 
         def decorator(*args: Any, **_: Any) -> Any:
             return args[0] if args else lambda function: function
 
-        def count(name: str, unit: object = None, value: float = 1) -> None:
-            history.metrics[name] += value
-
         def internal_error(exc: Exception) -> Any:
-            log("error")("unexpected error", error=repr(exc), stack=traceback.format_tb(exc.__traceback__))
+            log("unexpected error", error=repr(exc), stack=traceback.format_tb(exc.__traceback__))
             return errors.CancelError("internal_error", "a bug")
 
         def thread(target: Any, daemon: bool) -> Any:
@@ -173,10 +159,8 @@ class Stack:
             "Future": scheduler.Future,
             "Connections": self.clopos.connections(exchange.Exchange),
             "tls_context": lambda: None,
-            "logger": SimpleNamespace(
-                info=log("info"), warning=log("warning"), error=log("error"), inject_lambda_context=decorator
-            ),
-            "metrics": SimpleNamespace(add_metric=count, log_metrics=decorator),
+            "logger": SimpleNamespace(info=log, warning=log, error=log, inject_lambda_context=decorator),
+            "metrics": SimpleNamespace(add_metric=lambda *_: None, log_metrics=decorator),
             "tracer": SimpleNamespace(provider=None, capture_lambda_handler=decorator),
             "internal_error": internal_error,
         }
@@ -193,29 +177,24 @@ class Stack:
             "API_RESERVE": str(settings.api_reserve),
             "CANCELLATION_TYPES": "order.cancelled,order.canceled",
         }
-        return Code(
-            names,
-            client=self.aws.client,
-            executor=scheduler.ThreadPoolExecutor,
-            environment=environment,
-        )
+        return Code(names, self.aws.client, scheduler.ThreadPoolExecutor, environment)
 
     def _start_environment(self, function: str) -> Environment:
-        number = len(self.history.environments)
-        process = Process(f"{function} {number}", clock_stops=self.settings.clock_stops)
-        environment = Environment(function, self._code.load(function), process, self.scheduler.now)
+        name = f"{function} {len(self.history.environments)}"
+        process = Process(name, clock_stops=self.settings.clock_stops)
+        environment = Environment(function, self._code.load(function), process)
         self.history.environments.append(environment)
         return environment
 
     # -- Lambda
 
-    def _invoke(self, function: str, event: Json, timeout_s: float) -> Any:
+    def _invoke(self, function: str, event: Json) -> Any:
         """Invoke a function and return its result; the caller may die meanwhile."""
         result = self.scheduler.Future()
 
         def control() -> None:
             try:
-                result.set_result(self._run(function, event, timeout_s))
+                result.set_result(self._run(function, event, TIMEOUTS_S[function]))
             except Exception as exc:  # noqa: BLE001 - handed to the caller
                 result.set_exception(exc)
             self._invocations[function] -= 1
@@ -226,12 +205,12 @@ class Stack:
 
     def _run(self, function: str, event: Json, timeout_s: float) -> Any:
         scheduler = self.scheduler
-        idle = self._idle.setdefault(function, [])
-        environment = idle.pop() if idle else None
-        if environment is None:
+        if self._idle[function]:
+            environment = self._idle[function].pop()
+        else:
             scheduler.sleep(scheduler.random.uniform(*COLD_START_S))
             environment = self._start_environment(function)
-        running = environment.running = scheduler.Future()
+        environment.running = running = scheduler.Future()
         self._busy.append(environment)
         scheduler.thaw(environment.process)
         ends_at = scheduler.now + timeout_s
@@ -255,23 +234,19 @@ class Stack:
             raise Crashed(function) from None
         finally:
             self._busy.remove(environment)
-            environment.running = None
             scheduler.freeze(environment.process)
         if environment.is_retired:
             scheduler.kill(environment.process)
         else:
-            idle.append(environment)
+            self._idle[function].append(environment)
         return result
 
-    def kill_one(self, function: str = "queue_worker") -> Environment | None:
-        """Kill an environment of a function in the middle of an invocation."""
-        busy = [environment for environment in self._busy if environment.function == function]
-        if not busy:
-            return None
-        environment = self.scheduler.random.choice(busy)
-        assert environment.running
-        environment.running.set_exception(Crashed())
-        return environment
+    def kill_one(self, function: str = "queue_worker") -> bool:
+        """Kill an environment of a function in the middle of an invocation, if there is one."""
+        running = [environment.running for environment in self._busy if environment.function == function]
+        if running:
+            self.scheduler.random.choice(running).set_exception(Crashed())
+        return bool(running)
 
     def replace_environments(self) -> None:
         """Replace all environments, as a deployment does: the busy ones first finish what they do."""
@@ -284,20 +259,19 @@ class Stack:
     # -- what invokes the functions
 
     def _poll(self) -> None:
-        """One of the event source's pollers: MaximumConcurrency of them."""
-        timeout_s, random = template()["QueueFunction"]["Timeout"], self.scheduler.random
+        """One of the event source's pollers."""
         while True:
-            most = random.randint(1, 10) if self.settings.short_batches else 10
+            most = self.scheduler.random.randint(1, 10) if self.settings.short_batches else 10
             records = self.queue.receive(most)
             ids = [record["messageId"] for record in records]
             try:
-                result = self._invoke("queue_worker", {"Records": records}, timeout_s)
+                result = self._invoke("queue_worker", {"Records": records})
             except Exception as exc:  # noqa: BLE001 - the messages come back when their visibility timeout ends
-                self.history.batches.append((self.scheduler.now, ids, None))
+                self.history.batches.append((ids, True))
                 if not isinstance(exc, Crashed):
                     self.history.raised.append(exc)
                 continue
-            self.history.batches.append((self.scheduler.now, ids, result))
+            self.history.batches.append((ids, False))
             kept = {failure["itemIdentifier"] for failure in result["batchItemFailures"]}
             for message_id in ids:
                 if message_id not in kept:
@@ -308,7 +282,7 @@ class Stack:
         if self._invocations["token_refresh"]:  # ReservedConcurrentExecutions: 1
             raise ClientError({"Error": {"Code": "TooManyRequestsException"}}, "Invoke")
         try:
-            result = self._invoke("token_refresh", event, template()["TokenRefreshFunction"]["Timeout"])
+            result = self._invoke("token_refresh", event)
         except Exception:  # noqa: BLE001 - Lambda answers with what the function raised
             return {"FunctionError": "Unhandled", "Payload": io.BytesIO(b"{}")}
         return {"Payload": io.BytesIO(json.dumps(result).encode())}
@@ -317,12 +291,9 @@ class Stack:
         while True:
             self.scheduler.sleep(20 * 60)
             for _ in range(2):  # Lambda tries an asynchronous invocation again after a minute
-                try:
-                    failed = "FunctionError" in self._invoke_refresh(REFRESH, {})
-                except ClientError:  # throttled
-                    failed = True
-                if not failed:
-                    break
+                with contextlib.suppress(ClientError):  # throttled
+                    if "FunctionError" not in self._invoke_refresh(REFRESH, {}):
+                        break
                 self.scheduler.sleep(60)
 
     def call_api(self, order_id: str) -> None:
@@ -331,15 +302,10 @@ class Stack:
         self.history.api_calls.append(call)
 
         def wait() -> None:
-            event = {
-                "httpMethod": "PUT",
-                "pathParameters": {"id": order_id},
-                "headers": {},
-                "body": '{"status": "IGNORE"}',
-                "requestContext": {},
-            }
+            path = {"httpMethod": "PUT", "pathParameters": {"id": order_id}}
+            event = {**path, "headers": {}, "requestContext": {}, "body": '{"status": "IGNORE"}'}
             try:
-                answer = self._invoke("api", event, template()["ApiFunction"]["Timeout"])
+                answer = self._invoke("api", event)
             except Crashed:  # API Gateway answers 502
                 answer = {"statusCode": 502, "body": "{}"}
             call.answered_at = self.scheduler.now
@@ -349,15 +315,9 @@ class Stack:
         self.scheduler.start(wait, process=self.scheduler.world)
 
     def _dead_letter(self, body: str, attributes: Json) -> None:
-        order_id = Message("", body, 0, 0).order_id
-        self.history.dead_letters.append(
-            DeadLetter(
-                self.scheduler.now,
-                body,
-                {name: value["StringValue"] for name, value in attributes.items()},
-                self.clopos.orders.get(order_id or ""),
-            )
-        )
+        status = self.clopos.orders.get(Message("", body, 0, 0).order_id or "")
+        reasons = {name: value["StringValue"] for name, value in attributes.items()}
+        self.history.dead_letters.append(DeadLetter(reasons, status))
 
     def close(self) -> None:
         """End all threads, and put the real clock and clients back."""

@@ -16,25 +16,16 @@ from tests.strategies import json_values, text
 
 ORDER = Order("108")
 DATA = {
-    "id": 108,
-    "venue_id": 1,
-    "type": "CALL_CENTER_ORDER",
-    "integration": "call_center_new",
-    "integration_uuid": None,
-    "integration_id": None,
-    "customer_ref_id": None,
-    "integration_status": "CREATED",
-    "status": "IGNORE",
-    "created_at": "2026-02-02T13:45:53.000000Z",
-    "updated_at": "2026-02-02T17:46:02.000000Z",
+    "id": 108, "venue_id": 1, "type": "CALL_CENTER_ORDER", "integration": "call_center_new",
+    "integration_uuid": None, "integration_id": None, "customer_ref_id": None, "integration_status": "CREATED",
+    "status": "IGNORE", "created_at": "2026-02-02T13:45:53.000000Z", "updated_at": "2026-02-02T17:46:02.000000Z",
     "integration_response": None,
-}
+}  # fmt: skip
 RESULT = DATA | {"created_at": "2026-02-02T13:45:53Z", "updated_at": "2026-02-02T17:46:02Z"}
 UPSTREAM = {"status": 400, "error": "validation_failed", "message": "Status is not allowed"}
 REFUSAL = Refused("clopos_bad_response", "no", UPSTREAM, retry_after_s=7)
 HTML = "<html><body>Bad gateway</body></html>"
-# In an error that is a list of objects.
-NO_MODEL = {"message": "No query results for model [App\\Order] 1000", "exception": "NotFoundHttpException"}
+NO = {"success": False}
 
 
 def answer(status=200, body=None, headers=None):
@@ -63,18 +54,14 @@ def meaning(answered, order=ORDER):
 # -- an order that is cancelled
 
 
-def test_the_documented_answer_in_the_order_of_its_fields():
-    assert list(read_cancellation(cancelled(DATA), ORDER).items()) == list(RESULT.items())
+def test_the_documented_answer_in_the_order_of_its_fields_and_nothing_else():
+    data = DATA | {"receipt_id": 7, "payload": {"customer": {"phone": "1"}}}
+    assert list(read_cancellation(cancelled(data), ORDER).items()) == list(RESULT.items())
 
 
 def test_the_older_answer_leaves_nulls():
     body = {"success": True, "data": {"id": 108, "status": "IGNORE"}, "timestamp": "2025-10-23 14:13:09"}
-    assert read_cancellation(answer(200, body), ORDER) == dict.fromkeys(DATA) | body["data"]
-
-
-def test_unknown_fields_are_dropped():
-    data = DATA | {"receipt_id": 7, "payload": {"customer": {"phone": "1"}}}
-    assert read_cancellation(answer(201, {"success": True, "data": data, "total": 1}), ORDER) == RESULT
+    assert read_cancellation(answer(201, body), ORDER) == dict.fromkeys(DATA) | body["data"]
 
 
 @pytest.mark.parametrize(("order_id", "data_id"), [("108", 108), ("108", "108"), ("ORD-1", "ORD-1")])
@@ -83,54 +70,37 @@ def test_an_id_is_compared_as_text(order_id, data_id):
 
 
 @pytest.mark.parametrize(
-    ("field", "sent", "received"),
+    ("received", "field", "sent"),
     [
-        ("integration_id", 7, "7"),
-        ("customer_ref_id", 10**20, str(10**20)),
-        ("integration_uuid", "4f5a", "4f5a"),
-        ("integration_response", {"code": [3.5]}, {"code": [3.5]}),
-        ("updated_at", "2026-02-02T17:46:02.999999Z", "2026-02-02T17:46:02Z"),
-        ("updated_at", "2026-02-02T21:46:02+04:00", "2026-02-02T17:46:02Z"),
-        ("updated_at", "2026-02-02 17:46:02", "2026-02-02T17:46:02Z"),
-        # Of another type than documented:
-        ("integration_id", "\ud800", None),
-        ("integration_id", True, None),
-        ("customer_ref_id", ["a"], None),
-        ("customer_ref_id", 1.5, None),
-        ("type", 7, None),
-        ("venue_id", "1", None),
-        ("venue_id", True, None),
-        ("integration_response", "text", None),
-        ("integration_response", {"half": "\udfff"}, None),
-        ("created_at", "yesterday", None),
-        ("created_at", 1767852332, None),
-        ("updated_at", "1969-12-31T23:59:59Z", None),
-        ("updated_at", "9999-12-31T23:59:59-14:00", None),
+        ("7", "integration_id", [7, "7"]),
+        (str(10**20), "customer_ref_id", [10**20]),
+        ({"code": [3.5]}, "integration_response", [{"code": [3.5]}]),
+        ("2026-02-02T17:46:02Z", "updated_at", ["2026-02-02T17:46:02.9Z", "2026-02-02 17:46:02"]),
+        ("2026-02-02T17:46:02Z", "updated_at", ["2026-02-02T21:46:02+04:00"]),
+        ("1970-01-01T00:00:00Z", "updated_at", ["1970-01-01T00:00:00Z"]),
+        (None, "created_at", ["yesterday", 1767852332, "1969-12-31T23:59:59Z", "9999-12-31T23:59:59-14:00"]),
+        (None, "customer_ref_id", ["\ud800", "a\udfff", True, ["a"], 1.5, {}]),
+        (None, "type", [7, True]),
+        (None, "venue_id", ["1", True, 1.5]),
+        (None, "integration_response", ["text", [], {"half": "\udfff"}]),
     ],
 )
-def test_a_field_is_passed_on_or_null_and_the_order_is_cancelled(field, sent, received):
-    assert read_cancellation(cancelled(DATA | {field: sent}), ORDER) == RESULT | {field: received}
+def test_a_field_is_passed_on_or_null_and_the_order_is_cancelled(received, field, sent):
+    for value in sent:
+        assert read_cancellation(cancelled(DATA | {field: value}), ORDER) == RESULT | {field: received}
 
 
 @pytest.mark.parametrize(
-    "spelling",
+    ("before", "after"),
     [
-        '\ufeff{"success": true, "data": DATA}',
-        '{"success": true, "data": DATA, "time": NaN, "total": -Infinity}',
-        '{"success": true, "data": DATA, "unix": 1e999}',
-        '{"success": true, "data": DATA, "unix": ' + "1" * 5000 + "}",
-        '{"success": true, "data": DATA, "note": "\\ud800"}',
-        '{"success": false, "success": true, "data": DATA}',
+        *(("\ufeff", ""), ("", ' , "time": NaN, "total": -Infinity'), ("", ', "unix": 1e999')),
+        *(("", ', "note": "\\ud800"'), ("", ', "unix": ' + "1" * 5000), ("", ', "note": "\udcff"')),
+        ("", ', "success": true'),
     ],
-    ids=["a byte order mark", "NaN", "1e999", "5,000 digits", "half of a surrogate pair", "a repeated key"],
-)
-def test_an_odd_spelling_does_not_matter(spelling):
-    assert read_cancellation(answer(200, spelling.replace("DATA", json.dumps(DATA))), ORDER) == RESULT
-
-
-def test_bytes_that_are_not_utf_8_do_not_matter():
-    body = json.dumps({"success": True, "data": DATA, "note": "NOTE"}).encode().replace(b"NOTE", b"\xff\xfe")
-    assert read_cancellation(answer(200, body), ORDER) == RESULT
+)  # fmt: skip
+def test_an_odd_spelling_does_not_matter(before, after):
+    body = f'{before}{{"success": true, "data": {json.dumps(DATA)}{after}}}'
+    assert read_cancellation(answer(200, body.encode(errors="surrogateescape")), ORDER) == RESULT
 
 
 def test_numbers_that_json_does_not_know_are_null_inside_an_object():
@@ -156,47 +126,31 @@ NAMES = {
 MEANINGS = {name: meant for meant, names in NAMES.items() for name in names.split()}
 
 
-def form_of(style, status, error, message):
-    """Return an error in one of the forms in which Clopos sends it."""
-    entry = {"message": message, "type": "server_side", "exception": "HttpException", "http_code": status}
-    return {
-        "sentence": {"success": False, "error": message, "message": message},
-        "identifier": {"success": False, "error": error, "message": message},
-        "message": {"success": False, "message": message},
-        "list": {"success": False, "error": [entry]},
-        "list without success": {"error": ["", entry, {"message": "later"}]},
-    }[style]
-
-
-STYLES = ["sentence", "identifier", "message", "list", "list without success"]
-
-
-@pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", REFUSALS)
-def test_a_refusal_means_the_same_in_every_form(name, style):
+def test_a_refusal_means_the_same_in_every_form(name):
     status, _, error, message = REFUSALS[name]
-    assert meaning(answer(status, form_of(style, status, error, message))) == MEANINGS[name]
+    entry = {"message": message, "type": "server_side", "exception": "HttpException", "http_code": status}
+    lists = [{"success": False, "error": [entry]}, {"error": ["", entry, {"message": "later"}]}]
+    texts = [
+        {"error": message, "message": message},
+        {"error": error, "message": message},
+        {"message": message},
+    ]
+    forms = [answer(status, content) for content in (*lists, *(NO | text for text in texts))]
+    if status != 200:  # statuses that say nothing
+        forms += [answer(200, lists[0]), answer(400, lists[0])]
+    assert {meaning(form) for form in forms} == {MEANINGS[name]}
+    assert error_of(forms[0]).upstream == {"status": status, "error": "HttpException", "message": message}
 
 
-@pytest.mark.parametrize("status", [200, 400])
-@pytest.mark.parametrize("name", [name for name in REFUSALS if REFUSALS[name].status != 200])
-def test_a_list_means_the_same_under_a_status_that_says_nothing(name, status):
-    refusal = REFUSALS[name]
-    body = form_of("list", refusal.status, refusal.error, refusal.text)
-    assert meaning(answer(status, body)) == MEANINGS[name]
+NO_MODEL = {"message": "No query results for model [App\\Order] 1000", "exception": "NotFoundHttpException"}
 
 
 @pytest.mark.parametrize(
     ("status", "entry", "meant"),
     [
-        (404, NO_MODEL | {"http_code": 404}, "order_not_found"),
         (400, NO_MODEL, "order_not_found"),  # by its words
         (200, NO_MODEL, "order_not_found"),
-        (
-            401,
-            {"message": "Invalid integrator_id", "http_code": 401},
-            "clopos_access_denied",
-        ),  # not a renewal
         (404, {"message": "Status is not allowed", "http_code": 400}, "order_not_found"),
         (401, NO_MODEL | {"http_code": 404}, TOKEN_REFUSED),
         (200, {"message": "?", "http_code": "404"}, REFUSED),
@@ -205,12 +159,7 @@ def test_a_list_means_the_same_under_a_status_that_says_nothing(name, status):
     ],
 )
 def test_what_a_list_says_counts_where_the_status_leaves_room(status, entry, meant):
-    error = error_of(answer(status, {"success": False, "error": [entry]}))
     assert meaning(answer(status, {"success": False, "error": [entry]})) == meant
-    assert error.upstream == {"status": status, "error": entry.get("exception"), "message": entry["message"]}
-
-
-NO = {"success": False}
 
 
 @pytest.mark.parametrize(
@@ -236,18 +185,19 @@ def test_what_an_answer_means(meant, answers):
     assert [meaning(answer(*answered)) for answered in answers] == [meant] * len(answers)
 
 
-@pytest.mark.parametrize("data_id", [109, "109", "0108", 108.0, True, None, [108], {"id": 108}])
-def test_an_answer_about_another_order_is_a_bad_response(data_id):
-    assert meaning(cancelled(DATA | {"id": data_id})) == "clopos_bad_response"
-
-
-@pytest.mark.parametrize("status", ["PENDING", "RECEIVED", "ignore", None, ["IGNORE"], True])
-def test_an_order_that_is_not_at_ignore_is_not_cancelled(status):
-    assert meaning(cancelled(DATA | {"status": status})) == "clopos_bad_response"
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("id", [109, "109", "0108", 108.0, True, None, [108], {"id": 108}]),
+        ("status", ["PENDING", "RECEIVED", "ignore", None, ["IGNORE"], True]),
+    ],
+)
+def test_a_success_about_another_order_or_status_is_a_bad_response(field, values):
+    assert {meaning(cancelled(DATA | {field: value})) for value in values} == {"clopos_bad_response"}
 
 
 @pytest.mark.parametrize(
-    ("status", "order_id", "sentence", "meant"),
+    ("status", "order_id", "message", "meant"),
     [
         (400, "test_mode", "Order test_mode is DELIVERED", REFUSED),
         (400, "client_is_disabled", "Order client_is_disabled: status is not allowed", REFUSED),
@@ -260,29 +210,25 @@ def test_an_order_that_is_not_at_ignore_is_not_cancelled(status):
     ],
 )
 def test_words_count_only_if_the_status_leaves_room_and_never_the_callers_own(
-    status, order_id, sentence, meant
+    status, order_id, message, meant
 ):
-    assert meaning(answer(status, NO | {"message": sentence}), Order(order_id)) == meant
+    assert meaning(answer(status, NO | {"message": message}), Order(order_id)) == meant
 
 
 def test_an_error_repeats_what_clopos_said_short_and_printable():
     body = NO | {"error": "validation_failed", "message": "two\nlines\x00\x1b[31m\ud800" + "x" * 5000}
-    error = error_of(answer(400, body))
+    error = error_of(answer(400, body, {"Retry-After": "120"}))
     assert error.upstream == {**UPSTREAM, "message": error.upstream["message"]}
     assert error.upstream["message"].startswith("two lines  [31m x")
     assert error.upstream["message"] in error.message
     assert len(error.message) < 1000
+    assert error.retry_after_s == 120
 
 
 @pytest.mark.parametrize("said", [7, None, ["no"], {"text": "no"}, True])
 def test_words_that_are_no_text_are_left_out(said):
     error = error_of(answer(400, NO | {"error": said, "message": said}))
     assert error.upstream == {"status": 400, "error": None, "message": None}
-
-
-def test_an_error_carries_how_long_clopos_asks_to_wait():
-    assert error_of(answer(429, NO, {"RateLimit-Reset": "41"})).retry_after_s == 41
-    assert error_of(answer(503, NO, {"Retry-After": "120"})).retry_after_s == 120
 
 
 # -- the check of the order after a refusal
@@ -294,44 +240,30 @@ def check(answered):
     return raised.value
 
 
-def test_an_order_that_turns_out_to_be_cancelled_is_a_success_without_its_customer():
-    data = DATA | {"payload": {"customer": {"name": "A. Person", "phone": "+994500000000"}}}
-    assert read_check(cancelled(data), ORDER, REFUSAL) == RESULT
+def test_an_order_that_turns_out_to_be_cancelled_is_a_success():
+    assert read_check(cancelled(DATA), ORDER, REFUSAL) == RESULT
 
 
 def test_there_is_no_verdict_while_the_order_is_pending():
     error = check(cancelled(DATA | {"status": "PENDING"}))
-    assert (error.code, error.kind.retryable, error.kind.is_final) == ("clopos_bad_response", True, False)
-    assert (error.upstream, error.retry_after_s) == (UPSTREAM, 7)
+    assert (error.code, error.upstream, error.retry_after_s) == ("clopos_bad_response", UPSTREAM, 7)
 
 
 LATER = "NEW SCHEDULED IN_PROGRESS READY PICKED_UP CONFIRMED COMPLETED CANCELLED RECEIVED DELIVERED ignore"
 
 
 @pytest.mark.parametrize("status", LATER.split())
-def test_any_other_status_is_final(status):
-    error = check(cancelled(DATA | {"status": status, "payload": {"name": "A. Person"}}))
-    assert error.code == "order_not_cancellable"
-    assert status in error.message
-    assert error.envelope("request-1")["order"] == {"status": status, "receipt_id": None}
-    assert error.upstream == UPSTREAM
-    assert "Person" not in repr(error.envelope("request-1"))
-
-
 @pytest.mark.parametrize(
     ("receipt", "receipt_id"),
-    [
-        ({"id": 10950, "status": "OPEN"}, 10950),
-        (None, None),
-        ([], None),
-        ({"id": "10950"}, None),
-        ({"id": True}, None),
-    ],
+    [({"id": 10950}, 10950), (None, None), ({"id": "7"}, None), ({"id": True}, None)],
 )
-def test_the_receipt_of_an_order_is_told(receipt, receipt_id):
-    error = check(cancelled(DATA | {"status": "RECEIVED", "receipt": receipt}))
-    assert error.order == {"status": "RECEIVED", "receipt_id": receipt_id}
+def test_any_other_status_is_final_and_told_without_the_customer(status, receipt, receipt_id):
+    error = check(cancelled(DATA | {"status": status, "receipt": receipt, "payload": {"name": "A. Person"}}))
+    assert (error.code, error.upstream) == ("order_not_cancellable", UPSTREAM)
+    assert error.envelope("request-1")["order"] == {"status": status, "receipt_id": receipt_id}
+    assert status in error.message
     assert (str(receipt_id) in error.message) == (receipt_id is not None)
+    assert "Person" not in repr(error.envelope("request-1"))
 
 
 @pytest.mark.parametrize(
@@ -341,12 +273,9 @@ def test_the_receipt_of_an_order_is_told(receipt, receipt_id):
         ("clopos_bad_response", cancelled(DATA | {"status": 5})),
         ("clopos_bad_response", answer(200, HTML)),
         ("clopos_bad_response", answer(400, NO | {"error": "validation_failed"})),
-        ("clopos_bad_response", answer(200, NO | {"error": "validation_failed"})),
         ("order_not_found", answer(404, NO)),
         ("clopos_access_denied", answer(401, "")),
-        ("rate_limited", answer(429, HTML)),
         ("clopos_unavailable", answer(503, HTML)),
-        ("clopos_timeout", answer(504, HTML)),
     ],
 )
 def test_a_check_that_fails_decides_nothing_about_the_order(code, answered):
@@ -357,28 +286,23 @@ def test_a_check_that_fails_decides_nothing_about_the_order(code, answered):
 
 errors = json_values | st.sampled_from([value for row in REFUSALS.values() for value in row[2:4]])
 entries = st.lists(
-    st.fixed_dictionaries(
-        {},
-        optional={"message": errors, "exception": errors, "http_code": st.integers(100, 599) | json_values},
-    ),
+    st.fixed_dictionaries({}, optional={"message": errors, "exception": errors, "http_code": st.integers(199, 599)}),
     max_size=2,
-)
+)  # fmt: skip
+statuses = st.sampled_from(["IGNORE", "PENDING", *LATER.split()])
 changes = st.dictionaries(st.sampled_from([*DATA, "payload", "receipt"]), json_values, max_size=4)
-statuses = st.sampled_from(["IGNORE", "PENDING", *LATER.split()]).map(lambda status: {"status": status})
 envelopes = st.fixed_dictionaries(
     {},
     optional={
         "success": st.sampled_from([True, False, True, 1, "true", None]),
         "error": errors | entries,
         "message": errors,
-        "data": json_values
-        | st.tuples(changes, statuses | changes).map(lambda both: DATA | both[0] | both[1]),
+        "data": json_values | changes.map(lambda some: DATA | some) | statuses.map(lambda s: DATA | {"status": s}),
         "note": json_values,
     },
-)
+)  # fmt: skip
 contents = st.one_of(
     envelopes.map(json.dumps).map(str.encode),
-    envelopes.map(json.dumps).map(lambda body: body.encode("utf-8-sig")),
     st.tuples(envelopes.map(json.dumps), st.integers(0, 200)).map(lambda body: body[0][: body[1]].encode()),
     text.map(str.encode),
     st.binary(max_size=64),
@@ -394,10 +318,8 @@ def test_every_answer_is_a_cancelled_order_or_a_documented_error_that_can_be_wri
     try:
         data = read_check(answered, ORDER, REFUSAL) if is_check else read_cancellation(answered, ORDER)
         envelope = {"success": True, "data": data}
-        sent = json.loads(answered.body.decode("utf-8-sig", errors="replace"))
-        assert sent["success"] is True
-        assert str(sent["data"]["id"]) == "108"
-        assert sent["data"]["status"] == "IGNORE"
+        sent = json.loads(content.decode("utf-8-sig", errors="replace"))
+        assert (sent["success"], str(sent["data"]["id"]), sent["data"]["status"]) == (True, "108", "IGNORE")
     except CancelError as error:
         envelope = error.envelope("request-1")
     json.dumps(envelope, allow_nan=False, ensure_ascii=False).encode()

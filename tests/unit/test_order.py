@@ -26,6 +26,12 @@ def failed(code, retry_after_s=None):
     return Attempt([CALL], error=CancelError(code, "no", retry_after_s=retry_after_s))
 
 
+def returned(value):
+    if isinstance(value, Exception):
+        raise value
+    return value
+
+
 @pytest.fixture
 def cancel(clock, monkeypatch):
     """Cancel an order; return the outcome, and the tokens with which Clopos was called."""
@@ -34,32 +40,19 @@ def cancel(clock, monkeypatch):
     def cancel(*attempts, renewals=(), retry=True, deadline_s=25):
         attempts, renewals, used = iter(attempts), iter(renewals), []
 
-        class Fake:
+        class Fake:  # of Clopos and of Tokens
             def cancel(self, order, token, deadline):
                 used.append(token)
-                attempt = next(attempts)
-                if isinstance(attempt, Exception):
-                    raise attempt
-                return attempt
+                return returned(next(attempts))
 
             def get(self, deadline):
                 return Token("first", clock.now + 60)
 
             def renew(self, token, deadline):
-                renewal = next(renewals)
-                if isinstance(renewal, Exception):
-                    raise renewal
-                return renewal
+                return returned(next(renewals))
 
-        outcome = cancel_order(
-            ORDER,
-            clopos=Fake(),
-            tokens=Fake(),
-            deadline=Deadline.after(deadline_s),
-            request_id="request-1",
-            retry=retry,
-        )
-        return outcome, used
+        arguments = {"clopos": Fake(), "tokens": Fake(), "request_id": "request-1", "retry": retry}
+        return cancel_order(ORDER, deadline=Deadline.after(deadline_s), **arguments), used
 
     return cancel
 

@@ -28,10 +28,7 @@ def test_the_delay_doubles_with_each_receive_up_to_the_cap_and_varies(receive_co
     assert (min(delays), max(delays)) == (shortest, longest)
 
 
-@pytest.mark.parametrize(
-    ("asked_s", "delay"),
-    [(7, 7), (7.01, 8), (400, 400), (10**9, MAX_DELAY_S)],
-)
+@pytest.mark.parametrize(("asked_s", "delay"), [(7, 7), (7.01, 8), (400, 400), (10**9, MAX_DELAY_S)])
 def test_clopos_is_given_the_time_that_it_asks_for(asked_s, delay):
     assert backoff_s(1, asked_s) == delay
 

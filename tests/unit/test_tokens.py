@@ -113,7 +113,7 @@ def test_a_refusal_by_auth_is_about_the_credentials_and_never_about_an_order(
 
 @pytest.fixture
 def renew(aws, clock):
-    """Renew a refused token; `answers` are those of the refresh function, and may change the secret."""
+    """Renew a refused token; `answers` are those of the refresh function, which may store another one."""
 
     def renew(*answers, stored="old", expires_at=NOW + 3600, refused_expires_at=NOW + 3600):
         aws.secrets["arn"] = json.dumps({"token": stored, "expires_at": expires_at})
@@ -123,10 +123,9 @@ def renew(aws, clock):
             answer = next(answers)
             if isinstance(answer, Exception):
                 raise answer
-            answer = dict(answer)
-            if new := answer.pop("stores", None):
-                aws.secrets["arn"] = json.dumps({"token": new, "expires_at": NOW + 3600})
-            error = {"FunctionError": "Unhandled"} if answer.pop("crashes", None) else {}
+            if "stores" in answer:
+                aws.secrets["arn"] = json.dumps({"token": answer["stores"], "expires_at": NOW + 3600})
+            error = {"FunctionError": "Unhandled"} if "crashes" in answer else {}
             return {"Payload": io.BytesIO(json.dumps(answer).encode()), **error}
 
         aws.invoke = invoke

@@ -189,7 +189,7 @@ def read_explanation(content: Mapping[str, Any]) -> Explanation:
     return Explanation(
         error if isinstance(error, str) else None,
         message if isinstance(message, str) else None,
-        int(http_code) if http_code.isdecimal() else None,
+        int(http_code) if re.fullmatch("[0-9]{3}", http_code) else None,
     )
 
 

@@ -21,6 +21,7 @@ def problems(stack: Stack) -> list[str]:
         messages_end_well,
         settled_orders_have_an_event,
         every_order_is_logged,
+        every_call_is_logged,
         callers_of_the_api_are_answered,
         the_quota_is_not_exceeded,
         workers_probe_during_an_outage,
@@ -78,6 +79,20 @@ def every_order_is_logged(stack: Stack) -> Iterator[str]:
         if not ended[message_id] <= count <= most:
             yield f"{message_id} has {count} lines for {ended[message_id]} batches"
     yield from (f"{message_id} has no line" for message_id in ended if message_id not in lines)
+
+
+def every_call_is_logged(stack: Stack) -> Iterator[str]:
+    """The lines of an order tell how many calls were made for it; those of a crash are lost."""
+    if any(is_crash for _, is_crash in stack.history.batches):
+        return
+    made = Counter(call.path.removeprefix("/orders/").partition("?")[0] for call in stack.clopos.calls)
+    logged = Counter[str]()
+    for line in stack.history.lines:
+        if "outcome" in line.keys:
+            logged[line.keys["order_id"]] += line.keys["attempts"]
+    for order_id in made.keys() - {"0", "/auth"}:
+        if made[order_id] != logged[order_id]:
+            yield f"{made[order_id]} calls for order {order_id}, {logged[order_id]} logged"
 
 
 def callers_of_the_api_are_answered(stack: Stack) -> Iterator[str]:

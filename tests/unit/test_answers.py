@@ -130,7 +130,7 @@ MEANINGS = {name: meant for meant, names in NAMES.items() for name in names.spli
 def test_a_refusal_means_the_same_in_every_form(name):
     status, _, error, message = REFUSALS[name]
     entry = {"message": message, "type": "server_side", "exception": "HttpException", "http_code": status}
-    lists = [{"success": False, "error": [entry]}, {"error": ["", entry, {"message": "later"}]}]
+    lists = [{"success": False, "error": [entry]}, {"error": [entry, {"message": "later"}]}, {"error": entry}]
     texts = [
         {"error": message, "message": message},
         {"error": error, "message": message},
@@ -153,7 +153,8 @@ NO_MODEL = {"message": "No query results for model [App\\Order] 1000", "exceptio
         (200, NO_MODEL, "order_not_found"),
         (404, {"message": "Status is not allowed", "http_code": 400}, "order_not_found"),
         (401, NO_MODEL | {"http_code": 404}, TOKEN_REFUSED),
-        (200, {"message": "?", "http_code": "404"}, REFUSED),
+        (202, {"message": "?", "http_code": "404"}, "order_not_found"),
+        (200, {"message": "?", "http_code": "4" * 5000}, REFUSED),
         (200, {"message": "?", "http_code": 418}, REFUSED),
         (503, NO_MODEL | {"http_code": 404}, "clopos_unavailable"),
     ],
@@ -225,7 +226,7 @@ def test_an_error_repeats_what_clopos_said_short_and_printable():
     assert error.retry_after_s == 120
 
 
-@pytest.mark.parametrize("said", [7, None, ["no"], {"text": "no"}, True])
+@pytest.mark.parametrize("said", [7, None, [], [7], {"text": "no"}, True])
 def test_words_that_are_no_text_are_left_out(said):
     error = error_of(answer(400, NO | {"error": said, "message": said}))
     assert error.upstream == {"status": 400, "error": None, "message": None}
@@ -255,10 +256,11 @@ LATER = "NEW SCHEDULED IN_PROGRESS READY PICKED_UP CONFIRMED COMPLETED CANCELLED
 @pytest.mark.parametrize("status", LATER.split())
 @pytest.mark.parametrize(
     ("receipt", "receipt_id"),
-    [({"id": 10950}, 10950), (None, None), ({"id": "7"}, None), ({"id": True}, None)],
+    [({"id": 10950}, 10950), (None, 7), ({"id": "7"}, None), ({"id": True}, None)],
 )
 def test_any_other_status_is_final_and_told_without_the_customer(status, receipt, receipt_id):
-    error = check(cancelled(DATA | {"status": status, "receipt": receipt, "payload": {"name": "A. Person"}}))
+    data = {"status": status, "receipt": receipt, "receipt_id": 7, "payload": {"name": "A. Person"}}
+    error = check(cancelled(DATA | data))
     assert (error.code, error.upstream) == ("order_not_cancellable", UPSTREAM)
     assert error.envelope("request-1")["order"] == {"status": status, "receipt_id": receipt_id}
     assert status in error.message
@@ -271,6 +273,7 @@ def test_any_other_status_is_final_and_told_without_the_customer(status, receipt
     [
         ("clopos_bad_response", cancelled(DATA | {"id": 109})),
         ("clopos_bad_response", cancelled(DATA | {"status": 5})),
+        ("clopos_bad_response", cancelled(DATA | {"status": ""})),
         ("clopos_bad_response", answer(200, HTML)),
         ("clopos_bad_response", answer(400, NO | {"error": "validation_failed"})),
         ("order_not_found", answer(404, NO)),

@@ -54,7 +54,7 @@ REQUEST = {
 def test_every_line_has_the_id_of_its_invocation_and_the_callers_address(
     load, context, lines, aws, handler, event
 ):
-    aws.send_message = lambda **_: {}
+    aws.send_message = lambda **_: {"MessageId": "message-2"}
     load(handler).handler(event, context)
     [line] = lines()
     assert line["function_request_id"] == "request-1"

@@ -175,7 +175,7 @@ WRAPS = [
 ]
 
 
-@pytest.mark.parametrize("type_", ["order.created", "ORDER.CANCELLED", "", None, 5, ["order.cancelled"]])
+@pytest.mark.parametrize("type_", ["order.created", "ORDER.CANCELLED", "", 5, ["order.cancelled"]])
 @pytest.mark.parametrize("wrap", WRAPS)
 @pytest.mark.parametrize("parse", [parse_message, parse_webhook])
 def test_a_payload_of_another_type_is_no_cancellation(parse, wrap, type_):
@@ -201,7 +201,7 @@ def test_of_a_webhook_every_type_counts_and_the_outermost_decides(message, ignor
 
 def test_of_a_queue_message_only_a_type_beside_data_counts():
     assert parse_message(json.dumps({"type": "batch", "detail": WEBHOOK}), TYPES) == Order("108", 1)
-    assert parse_webhook(json.dumps(MEANT), TYPES) == Order("108", 1)  # without any type
+    assert parse_webhook(json.dumps(MEANT | {"type": None}), TYPES) == Order("108", 1)  # without any type
 
 
 def test_the_type_that_is_named_is_cut_short_and_printable():

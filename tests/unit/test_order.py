@@ -66,9 +66,9 @@ def test_an_order_that_clopos_cancels_is_cancelled(cancel, clock):
 @pytest.mark.parametrize("code", ["clopos_unavailable", "clopos_timeout", "rate_limited"])
 def test_a_transient_error_is_tried_again_while_there_is_time(cancel, clock, code):
     outcome, used = cancel(*[failed(code)] * 9)
-    assert clock.slept == [0, 1.25, 2.25, 4.25, 8.25]  # 24.25 s with the next pause of 8 s
+    assert clock.slept == [0, 1.25, 2.5, 5, 10]  # the next one would not leave a second for a call
     assert (outcome.verdict, len(used), len(outcome.exchanges)) == (None, 6, 6)
-    assert outcome.duration_s == 16
+    assert outcome.duration_s == 18.75
 
 
 def test_clopos_is_given_the_time_that_it_asks_for(cancel, clock):
@@ -166,7 +166,7 @@ def test_what_clopos_repeats_of_the_token_is_hidden_in_an_order_too(attempt):
     data = DATA | {"customer_ref_id": "x not-a-real-token", "integration_response": {"not-a-real-token": 1}}
     result, _ = attempt((200, {"success": True, "data": data}))
     assert (result.data["id"], result.data["customer_ref_id"]) == (108, "x ***")
-    assert result.data["integration_response"] == {"***": 1}
+    assert result.data["integration_response"] is None
 
 
 def test_a_kept_connection_that_was_closed_is_no_failure_of_clopos(attempt):

@@ -20,7 +20,7 @@ unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONDO
     PIP_CONSTRAINT PIP_BUILD_CONSTRAINT PIP_EDITABLE PIP_DRY_RUN PIP_NO_DEPS PIP_PRE PIP_NO_BINARY PIP_ONLY_BINARY \
     PIP_PLATFORM PIP_PYTHON_VERSION PIP_IMPLEMENTATION PIP_ABI PIP_REPORT PIP_QUIET PIP_VERBOSE PIP_LOG
 # Only these targets use the operator's own AWS account (or AWS_ENDPOINT_URL).
-ifeq ($(filter doctor redrive package,$(MAKECMDGOALS)),)
+ifeq ($(filter outputs doctor redrive,$(MAKECMDGOALS)),)
 unexport AWS_PROFILE AWS_DEFAULT_PROFILE AWS_ENDPOINT_URL
 endif
 
@@ -30,7 +30,7 @@ export no_proxy := $(NO_PROXY)
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ gsub(/[$$][$$]/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2 }'
 
 .PHONY: run
 run: build .venv-emulator/.installed ## Deploy to a local AWS emulator, cancel orders there, show the results
@@ -53,6 +53,10 @@ bench: build .venv-emulator/.installed ## Measure against the targets (10 minute
 	@$(PY) -m tools.bench $(if $(BASELINE),--baseline "$(BASELINE)")
 
 STACK ?= clopos-cancel
+
+.PHONY: outputs
+outputs: .venv/.installed ## Print a stack's outputs for a shell: eval "$$(make outputs)" [LOCAL=1] [KEYS=1]
+	@$(PY) -m tools.operate.outputs "$(STACK)" $(if $(filter 1,$(LOCAL)),--local) $(if $(filter 1,$(KEYS)),--keys)
 
 .PHONY: doctor
 doctor: .venv/.installed ## Check a deployed stack: STACK=clopos-cancel [REFRESH=1] [ORDER=108]

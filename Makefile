@@ -20,7 +20,8 @@ unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONDO
     PIP_CONSTRAINT PIP_BUILD_CONSTRAINT PIP_EDITABLE PIP_DRY_RUN PIP_NO_DEPS PIP_PRE PIP_NO_BINARY PIP_ONLY_BINARY \
     PIP_PLATFORM PIP_PYTHON_VERSION PIP_IMPLEMENTATION PIP_ABI PIP_REPORT PIP_QUIET PIP_VERBOSE PIP_LOG
 # Only these targets use the operator's own AWS account (or AWS_ENDPOINT_URL).
-ifeq ($(filter outputs doctor redrive,$(MAKECMDGOALS)),)
+OPERATE := outputs doctor orders dead-letters redrive credentials webhook-secret
+ifeq ($(filter $(OPERATE),$(MAKECMDGOALS)),)
 unexport AWS_PROFILE AWS_DEFAULT_PROFILE AWS_ENDPOINT_URL
 endif
 
@@ -54,17 +55,34 @@ bench: build .venv-emulator/.installed ## Measure against the targets (10 minute
 
 STACK ?= clopos-cancel
 
-.PHONY: outputs
-outputs: .venv/.installed ## Print a stack's outputs for a shell: eval "$$(make outputs)" [LOCAL=1] [KEYS=1]
-	@$(PY) -m tools.operate.outputs "$(STACK)" $(if $(filter 1,$(LOCAL)),--local) $(if $(filter 1,$(KEYS)),--keys)
+# $(call flags,REFRESH ...) are the flags of those that are 1, and $(call options,ORDER ...) the options that have a value.
+lower = $(shell printf %s "$(1)" | tr A-Z a-z)
+flags = $(foreach name,$(1),$(if $(filter 1,$($(name))),--$(call lower,$(name))))
+options = $(foreach name,$(1),$(if $($(name)),--$(call lower,$(name)) "$($(name))"))
 
-.PHONY: doctor
-doctor: .venv/.installed ## Check a deployed stack: STACK=clopos-cancel [REFRESH=1] [ORDER=108]
-	@$(PY) -m tools.operate.doctor "$(STACK)" $(if $(filter 1,$(REFRESH)),--refresh) $(if $(ORDER),--order "$(ORDER)")
+.PHONY: $(OPERATE)
+$(OPERATE): .venv/.installed
 
-.PHONY: redrive
-redrive: .venv/.installed ## List the dead letters of a stack, or send some again: STACK=clopos-cancel [CODE=...]
-	@$(PY) -m tools.operate.redrive "$(STACK)" $(if $(CODE),--code "$(CODE)")
+outputs: ## Print a stack's outputs for a shell: eval "$$(make outputs)" [LOCAL=1] [KEYS=1]
+	@$(PY) -m tools.operate outputs "$(STACK)" $(call flags,LOCAL KEYS)
+
+credentials: ## Store the Clopos credentials: asks for them, or reads JSON from standard input
+	@$(PY) -m tools.operate credentials "$(STACK)"
+
+webhook-secret: ## Print the secret that signs webhooks; ROTATE=1 makes a new one, END=1 also ends the old one
+	@$(PY) -m tools.operate webhook-secret "$(STACK)" $(call flags,ROTATE END)
+
+doctor: ## Check a stack, and say what is wrong and how to fix it: [STACK=...] [REFRESH=1] [ORDER=108]
+	@$(PY) -m tools.operate doctor "$(STACK)" $(call flags,REFRESH) $(call options,ORDER)
+
+orders: ## Count what happened to orders, by error and Clopos's words: [MINUTES=15]
+	@$(PY) -m tools.operate orders "$(STACK)" $(call options,MINUTES)
+
+dead-letters: ## List the dead letters: [CODE=...] [ORDER=...] [CSV=1] [BODIES=1]; with DELETE=1 [YES=1] delete them
+	@$(PY) -m tools.operate dead-letters "$(STACK)" $(call options,CODE ORDER) $(call flags,CSV BODIES DELETE YES)
+
+redrive: ## Send dead letters through the queue again: CODE=... or ORDER=...
+	@$(PY) -m tools.operate dead-letters "$(STACK)" $(call options,CODE ORDER) --redrive
 
 .PHONY: lint
 lint: .venv/.installed ## Check style and the template

@@ -7,6 +7,7 @@ import json
 import shlex
 import time
 from datetime import UTC, datetime
+from functools import partial
 
 import boto3
 import pytest
@@ -16,10 +17,13 @@ from botocore.config import Config
 from local.common import ROOT
 from local.emulator.deploy import built_template
 from local.stack import STACK_NAME
+from tests.conftest import eventually
 from tools.operate import dead_letters as dead_letters_module
 from tools.operate import redrive
 from tools.operate import stack as deployed
-from tools.operate.checks import messages, order, tokens
+from tools.operate.__main__ import main as operate
+from tools.operate.checks import order, queues, secrets
+from tools.operate.checks import orders as orders_module
 from tools.operate.checks.alarms import alarms, subscriptions
 from tools.operate.checks.configuration import (
     event_bus,
@@ -29,10 +33,18 @@ from tools.operate.checks.configuration import (
     stages,
     throttling,
 )
-from tools.operate.checks.messages import dead_letters, queue
-from tools.operate.checks.tokens import credentials, schedule, token, token_refresh
-from tools.operate.doctor import CHECKS, diagnose, examine, main
-from tools.operate.stack import CannotStart, Deployed
+from tools.operate.checks.orders import orders, webhooks
+from tools.operate.checks.queues import dead_letters, queue
+from tools.operate.checks.secrets import (
+    credentials,
+    last_refresh,
+    schedule,
+    token,
+    token_refresh,
+    webhook_secret,
+)
+from tools.operate.doctor import CHECKS, diagnose, examine
+from tools.operate.stack import Deployed
 
 CREDENTIALS = {
     "client_id": "not-a-client",
@@ -48,10 +60,21 @@ def target(stack):
     return Deployed.from_environment(STACK_NAME)
 
 
+def main(arguments):
+    return operate(["doctor", *arguments])
+
+
 @pytest.fixture
-def read(target):
-    """Run a check and return its lines."""
-    return lambda check, target=target: [finding.line("check") for finding in examine(target, check)]
+def read(target, monkeypatch):
+    """Run a check and return its lines; it looks no further back in the log than this test."""
+    started = time.time()
+
+    def read(check, target=target):
+        monkeypatch.setattr(orders_module, "WINDOW_S", time.time() - started)
+        orders_module.read_log.cache_clear()
+        return [finding.line("check") for finding in examine(target, check)]
+
+    return read
 
 
 @pytest.fixture
@@ -138,6 +161,7 @@ def operator(stack):
 def healthy(stack, clopos, deployed_queues, monkeypatch):
     monkeypatch.setattr(order, "POLL_S", 0.1)
     monkeypatch.setattr(dead_letters_module, "LONG_POLL_S", 0)  # the emulator has a single server
+    monkeypatch.setattr(orders_module, "WINDOW_S", 0.001)  # not what other tests have logged
     stack.refresh_token()
     return stack
 
@@ -147,7 +171,7 @@ def test_a_healthy_stack_gets_one_line_per_check_and_is_not_changed(healthy, clo
     assert main([STACK_NAME]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines[:-2]] == [
-        f"ok       {name}" for name in ("outputs", "credentials", *CHECKS)
+        f"ok       {name}" for name in ("outputs", *CHECKS)
     ]
     assert lines[-1] == "No problem."
     assert len(clopos.calls()) == calls_before
@@ -164,7 +188,7 @@ EMULATOR_ACTIONS = {
 @pytest.fixture
 def permitted(operator):
     """The stack as an operator with the documented policy sees it."""
-    policy = json.loads((ROOT / "tools" / "operator-policy.json").read_text())
+    policy = json.loads((ROOT / "tools" / "operate" / "operator-policy.json").read_text())
     policy["Statement"].append(EMULATOR_ACTIONS)
     return operator(policy=json.dumps(policy))
 
@@ -189,7 +213,7 @@ def test_dead_letters_can_be_redriven_with_the_permissions_of_the_policy(
 ):
     monkeypatch.setattr(redrive, "POLL_S", 0.2)
     deployed_queues[1].send({"order_id": 108})
-    assert redrive.Redrive(permitted).move("all")
+    assert redrive.DeadLetters(permitted, "all").redrive()
     assert clopos.order(108)["status"] == "IGNORE"
 
 
@@ -208,10 +232,18 @@ def test_dead_letters_can_be_redriven_with_the_permissions_of_the_policy(
         (
             {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE"},
             STACK_NAME,
-            "does not know these AWS credentials (InvalidClientTokenId). Run: unset AWS_ACCESS_KEY_ID",
+            """InvalidClientTokenId: The security token included in the request is invalid. For the local stack, run: eval "$""",
         ),
-        ({"AWS_ENDPOINT_URL": "", "AWS_DEFAULT_REGION": ""}, STACK_NAME, "no AWS region is configured"),
-        ({"AWS_ENDPOINT_URL": "", "AWS_PROFILE": "nobody"}, STACK_NAME, "no usable AWS credentials: "),
+        (
+            {"AWS_ENDPOINT_URL": "", "AWS_DEFAULT_REGION": ""},
+            STACK_NAME,
+            "You must specify a region. Sign in (aws sso login), or choose AWS_PROFILE=... and AWS_REGION=",
+        ),
+        (
+            {"AWS_ENDPOINT_URL": "", "AWS_PROFILE": "nobody"},
+            STACK_NAME,
+            "The config profile (nobody) could not be found. Sign in",
+        ),
     ],
 )
 def test_the_doctor_says_why_it_cannot_reach_the_stack(stack, monkeypatch, capsys, variables, name, sentence):
@@ -245,6 +277,8 @@ def test_each_check_names_the_permission_that_is_missing(operator):
         "events:describeeventbus",
         "sns:gettopicattributes",
         "sqs:getqueueattributes",
+        "logs:filterlogevents",
+        "secretsmanager:describesecret",
     }
     assert all(line.startswith("problem  ") for line in refused)
 
@@ -269,6 +303,11 @@ def test_an_output_or_a_parameter_is_missing(target, read, capsys, monkeypatch):
     [
         ("UPDATE_IN_PROGRESS", "Run the doctor again when the deployment is done"),
         ("UPDATE_ROLLBACK_COMPLETE", "its last deployment failed. Read why: aws cloudformation"),
+        ("ROLLBACK_COMPLETE", "it can only be deleted. Read why: aws cloudformation describe-stack-events "),
+        (
+            "UPDATE_ROLLBACK_FAILED",
+            "and run: aws cloudformation continue-update-rollback --stack-name clopos-cancel",
+        ),
     ],
 )
 def test_the_last_deployment_is_not_done_or_failed(target, read, status, sentence):
@@ -324,14 +363,10 @@ def test_a_deployment_that_shifts_traffic_is_no_problem(stack, target, read):
         ('["not-a-secret"]', "the secret is not a JSON object"),
     ],
 )
-def test_credentials_are_not_filled_in(stack, store, read, secret, sentence):
+def test_credentials_are_not_filled_in(store, read, secret, sentence):
     store("CredentialsSecretArn", secret)
     (line,) = read(credentials)
-    arn = stack.outputs["CredentialsSecretArn"]
-    assert line == (
-        f"problem  check: {sentence}. Run: aws secretsmanager put-secret-value --secret-id {arn} "
-        "--secret-string file://credentials.json"
-    )
+    assert line == f"problem  check: {sentence}. Run: make credentials STACK=clopos-cancel"
 
 
 def test_credentials_are_stored_but_may_not_be_read(operator, read):
@@ -381,14 +416,6 @@ def test_a_token_that_was_not_refreshed_in_time(store, read, target):
 def test_a_bare_token_is_a_token(store, read):
     store("TokenSecretArn", "not-a-token")
     assert read(token) == ["ok       check: there is one; the secret does not say when it expires"]
-
-
-def test_a_refresh_fails(store, read, clopos):
-    store("CredentialsSecretArn", CREDENTIALS)
-    (line,) = read(token_refresh)
-    assert line.startswith("problem  check: it failed: ")
-    assert line.endswith("sam logs --stack-name clopos-cancel --name TokenRefreshFunction")
-    assert "not-a-secret" not in line
 
 
 def test_another_system_stores_the_token(target, read):
@@ -475,18 +502,21 @@ def test_the_event_bus_does_not_exist(stack, target, read, run_aws):
 # -- alarms
 
 
-def test_an_alarm_is_on_and_its_actions_are_disabled(stack, read, run_aws):
+def test_an_alarm_is_on_and_its_actions_are_disabled(stack, target, read, run_aws):
     client, name = stack.client("cloudwatch"), stack.physical_id("TokenRefreshAlarm")
     client.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
     client.disable_alarm_actions(AlarmNames=[name])
-    on, disabled = read(alarms)
-    assert f"TokenRefreshAlarm has been in ALARM since {datetime.now(UTC):%Y-%m-%d}" in on
-    assert "(docs/operations.md, TokenRefreshAlarm)" in on
+    (disabled,) = read(alarms)  # the emulator sets alarms without looking at their dimensions
     assert "the actions of TokenRefreshAlarm are disabled, so it tells nobody" in disabled
     run_aws(disabled)
-    client.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
     (line,) = read(alarms)
     assert line.startswith("ok       check: the actions of all ")
+    target.client("cloudwatch")
+    target.endpoint = ""  # as on AWS
+    (on,) = read(alarms)
+    assert f"TokenRefreshAlarm has been in ALARM since {datetime.now(UTC):%Y-%m-%d}" in on
+    assert "(docs/operations.md, TokenRefreshAlarm)" in on
+    client.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
 
 
 def test_a_subscription_is_not_confirmed(stack, target, read, run_aws):
@@ -504,6 +534,197 @@ def test_a_subscription_is_not_confirmed(stack, target, read, run_aws):
         client.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
 
 
+# -- what happened to orders
+
+
+@pytest.fixture
+def queued(healthy, clopos, sqs, deployed_queues):
+    """Send a message for an order, and wait until it is deferred; afterwards the order is cancelled."""
+    clopos.add_orders(range(300, 320))
+
+    def queued(order_id):
+        lines = partial(Deployed.from_environment(STACK_NAME).log_lines, "Queue", "", time.time())
+        deployed_queues[0].send({"order_id": order_id})
+        eventually(lambda: [line for line in lines() if line.get("order_id") == str(order_id)])
+
+    yield queued
+    clopos.configure(state="ok")
+    clopos.heal()
+    sqs.purge_queue(QueueUrl=healthy.outputs["QueueUrl"])
+
+
+SAYS = {"body": {"success": False, "error": "forbidden", "message": "Not for this user"}}
+BREAKS = [
+    (
+        "client_disabled",
+        None,
+        "clopos_access_denied: Clopos says 401 Client is disabled",
+        "The restaurant switches the",
+    ),
+    (
+        "integrator_deactivated",
+        None,
+        "clopos_access_denied: Clopos says 400 Invalid ***_id",
+        "Compare the",
+    ),
+    (
+        "test_mode_200",
+        None,
+        "clopos_access_denied: Clopos says 200 *** is in test mode.",
+        "A test integrator",
+    ),
+    (
+        "module_missing",
+        None,
+        "clopos_access_denied: Clopos says 403 does not have access to",
+        "The brand has not",
+    ),
+    (
+        "ok",
+        SAYS | {"status": 403},
+        "clopos_access_denied: Clopos says 403 Not for this user",
+        "The credentials may do",
+    ),
+    ("ok", {"status": 503}, "clopos_unavailable: 503 Clopos is unavailable", "Clopos is down. Nothing"),
+    ("ok", {"status": 504}, "clopos_timeout: 504 Clopos did not answer in time", "Clopos is too slow."),
+    (
+        "ok",
+        {"status": 429},
+        "rate_limited: 429 Clopos's rate limit is reached",
+        "Something else uses the quota",
+    ),
+    (
+        "ok",
+        {"status": 200, "body": "<html>"},
+        "clopos_bad_response: 200 Clopos sent an undocumented",
+        "Clopos sends what",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("state", "fault", "found", "fix"), BREAKS, ids=[f"{state} {fault}" for state, fault, *_ in BREAKS]
+)
+def test_an_order_fails_for_a_reason_that_is_not_its_own(queued, clopos, read, state, fault, found, fix):
+    clopos.configure(state=state)
+    if fault:
+        clopos.fail_all(fault)
+    else:
+        clopos.revoke_tokens()
+    queued(300)
+    (line,) = read(orders)
+    assert line.startswith(f"problem  check: 1 deferred with {found}")
+    assert "for example order 300, request " in line
+    assert fix in line
+    assert "(docs/operations.md, " in line
+    (line,) = read(queue)
+    assert "1 waiting, 1 of them in progress or deferred; the oldest that was tried, order 300, has " in line
+
+
+def test_a_refusal_of_the_order_itself_and_a_call_that_failed_before_are_no_problem(
+    queued, healthy, clopos, read
+):
+    clopos.fail_all({"status": 403})
+    assert healthy.put_order(301).status_code == 502
+    (line,) = read(orders)
+    assert line.startswith("problem  check: 1 failed with clopos_access_denied: 403 ")
+    clopos.heal()
+    assert healthy.put_order(108).status_code == 200
+    clopos.add_order(302, status="RECEIVED", receipt_id=7)
+    assert healthy.put_order(302).status_code == 409
+    (line,) = read(orders)
+    assert line.startswith("ok       check: 1 cancelled, 1 rejected, 0 deferred, 1 failed in ")
+    assert line.endswith(" (order_not_cancellable 1)")
+
+
+def test_an_order_that_was_deferred_and_is_cancelled_now_counts_once(queued, clopos, read):
+    clopos.fail(303, {"status": 503})
+    queued(303)
+    eventually(lambda: clopos.order(303)["status"] == "IGNORE")
+    eventually(
+        lambda: read(orders)[0].startswith(
+            "ok       check: 1 cancelled, 0 rejected, 0 deferred, 0 failed in "
+        )
+    )
+
+
+def test_orders_are_counted_by_reason(queued, clopos, capsys):
+    clopos.configure(state="module_missing")
+    queued(304)
+    assert operate(["orders", STACK_NAME, "--minutes", "0.2"]) == 0
+    assert (
+        "1 deferred with clopos_access_denied: Clopos says 403 does not have access to module"
+        in capsys.readouterr().out
+    )
+
+
+def test_webhooks_are_refused(healthy, read):
+    assert read(webhooks) == ["ok       check: 0 accepted, 0 refused"]
+    healthy.call("POST", "/webhooks/cancellations", "{}")
+    eventually(lambda: read(webhooks)[0].startswith("problem"))
+    (line,) = read(webhooks)
+    assert "0 accepted, 1 refused: the header webhook-id is missing 1. If they come from your sender" in line
+    healthy.post_webhook('{"order_id": 108}')
+    eventually(
+        lambda: (
+            read(webhooks) == [f"ok       check: 1 accepted, 1 refused: {line.split(': ')[2].split('.')[0]}"]
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "stored", "found", "fix"),
+    [
+        (
+            "ok",
+            CREDENTIALS,
+            "Clopos rejects the credentials: Invalid integrator_id",
+            "Compare the integrator_id with",
+        ),
+        (
+            "client_disabled",
+            None,
+            "Clopos rejects the credentials: Client is disabled",
+            "The restaurant switches",
+        ),
+        ("ok", "{}", "the credentials secret needs client_id", "Run: make credentials STACK=clopos-cancel"),
+    ],
+)
+def test_a_refresh_fails(healthy, store, clopos, read, state, stored, found, fix):
+    clopos.configure(state=state)
+    if stored:
+        store("CredentialsSecretArn", stored)
+    (line,) = read(token_refresh)
+    assert line.startswith("problem  check: it failed with clopos_access_denied: ")
+    assert found in line
+    assert fix in line
+    assert "(docs/operations.md, TokenRefreshAlarm)" in line
+    assert "not-a-secret" not in line
+    (logged,) = read(last_refresh)
+    assert found in logged
+    assert logged.startswith("unknown" if stored == "{}" else "problem  check: the last, at ")
+
+
+@pytest.mark.parametrize(
+    ("secret", "wrong"),
+    [
+        (" ", "empty"),
+        ("whsec_QQ==", "not base64 of at least 16 bytes"),
+        ('{"secret": "whsec_bm90LWEtc2VjcmV0LW5vdC1hLXNlY3JldA=="}', "not base64 of at least 16 bytes"),
+        ("v1,whsec_bm90LWEtc2VjcmV0LW5vdC1hLXNlY3JldA==", "not base64 of at least 16 bytes"),
+    ],
+)
+def test_webhooks_cannot_be_checked_with_the_secret(store, read, target, wrong, secret):
+    store("WebhookSecretArn", secret)
+    (line,) = read(webhook_secret)
+    assert line == (
+        f"problem  check: it is {wrong}, so every webhook is refused. "
+        "Make one, and give it to the sender: make webhook-secret STACK=clopos-cancel ROTATE=1"
+    )
+    assert operate(["webhook-secret", STACK_NAME, "--rotate"]) == 0
+    assert read(webhook_secret) == ["ok       check: base64 of 32 bytes"]
+
+
 # -- messages
 
 
@@ -512,10 +733,7 @@ def test_a_message_has_been_waiting_for_a_long_time(stack, read, sqs):
     sqs.send_message(QueueUrl=url, MessageBody='{"order_id": 108}', DelaySeconds=900)
     try:
         (line,) = read(queue)
-        assert line == (
-            "ok       check: 1 waiting, 1 of them in progress or deferred; "
-            "the local emulator measures no ages"
-        )
+        assert line == "ok       check: 1 waiting, 1 of them in progress or deferred"
         stack.client("cloudwatch").put_metric_data(
             Namespace="AWS/SQS",
             MetricData=[
@@ -527,8 +745,8 @@ def test_a_message_has_been_waiting_for_a_long_time(stack, read, sqs):
             ],
         )
         (line,) = read(queue)
-        assert line.startswith("problem  check: 1 waiting, 1 of them in progress or deferred; ")
-        assert "the oldest has been waiting for 2 hours. Nothing is lost." in line
+        assert line.startswith("problem  check: 1 waiting, 1 of them in progress or deferred; the oldest")
+        assert "the oldest that was not, for 2 hours. Nothing is lost. Fix the problems above" in line
     finally:
         sqs.purge_queue(QueueUrl=url)
 
@@ -541,7 +759,7 @@ def test_dead_letters_are_counted_by_code_and_left_alone(deployed_queues, read):
     (line,) = read(dead_letters)
     assert line == (
         "problem  check: about 13: order_not_found 12, none 1; SQS deletes the oldest of them in 13 days. "
-        "To see them, and to send them through the queue again: make redrive STACK=clopos-cancel"
+        "To see them: make dead-letters STACK=clopos-cancel (docs/operations.md, DeadLetterAlarm)"
     )
     assert dead.counts() == (13, 0)
     assert len(dead.take_all()) == 13
@@ -549,7 +767,7 @@ def test_dead_letters_are_counted_by_code_and_left_alone(deployed_queues, read):
 
 def test_only_some_of_many_dead_letters_are_read(deployed_queues, read, monkeypatch):
     _, dead = deployed_queues
-    monkeypatch.setattr(messages, "DEAD_LETTERS_READ", 5)
+    monkeypatch.setattr(queues, "DEAD_LETTERS_READ", 5)
     dead.send(*range(7))
     (line,) = read(dead_letters)
     assert "about 7: none 5 among the 5 that were read;" in line
@@ -558,7 +776,7 @@ def test_only_some_of_many_dead_letters_are_read(deployed_queues, read, monkeypa
 
 @pytest.mark.parametrize(
     ("limit", "alarm"),
-    [(messages.WAITING_LONG_S, "WaitingOrdersAlarm"), (tokens.TOKEN_LOW_S, "TokenExpiryAlarm")],
+    [(queues.WAITING_LONG_S, "WaitingOrdersAlarm"), (secrets.TOKEN_LOW_S, "TokenExpiryAlarm")],
 )
 def test_the_doctor_and_the_alarms_agree_on_what_is_too_long(limit, alarm):
     assert built_template()["Resources"][alarm]["Properties"]["Threshold"] == limit
@@ -586,7 +804,7 @@ def test_a_message_has_no_result(healthy, target, monkeypatch, stack, sqs):
     finally:
         sqs.purge_queue(QueueUrl=stack.outputs["QueueUrl"])
         stack.client("lambda").update_event_source_mapping(UUID=source["UUID"], Enabled=True)
-    assert finding.is_problem
+    assert finding.state == "problem"
     assert "has no result after 0.2 s; it may be waiting behind others" in finding.text
 
 
@@ -610,17 +828,12 @@ def test_the_operator_may_not_call_the_api(operator):
     target = operator("cloudformation:*")
     (finding,) = examine(target, order.OrderCheck("108").by_api)
     assert finding.text.startswith("the API refuses your signature: ")
-    assert "Your credentials need the permission execute-api:Invoke for arn:aws:execute-api:" in finding.fix
+    assert "Your credentials need the permission execute-api:Invoke for arn:*:execute-api:" in finding.fix
 
 
 def test_the_api_cannot_be_reached(target):
     target.outputs["ApiUrl"] = "http://127.0.0.1:9"
     for way in (order.OrderCheck("108").by_api, order.OrderCheck("108").by_webhook):
         (finding,) = examine(target, way)
-        assert finding.line("order").startswith("problem  order: http://127.0.0.1:9/")
-        assert "cannot be reached from here: ConnectionError" in finding.text
-
-
-def test_missing_stack_raises_before_any_check(stack):
-    with pytest.raises(CannotStart, match="there is no stack"):
-        Deployed.from_environment("nothing")
+        assert "no answer" in finding.text
+        assert " ConnectionError: http://127.0.0.1:9/" in finding.text

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -16,30 +18,48 @@ LONG_POLL_S = 2  # a short poll asks only some of the servers of SQS, and may mi
 NO_CODE = "none"
 
 
+class Letter:
+    """A dead letter. Only ids are read from its body, which may hold a customer's data."""
+
+    def __init__(self, message: MessageTypeDef) -> None:
+        self.message, self.id = message, message["MessageId"]
+        self.code = self.attribute("ErrorCode") or NO_CODE
+        self.reason = self.attribute("ErrorMessage") or "moved by SQS after its last receive"
+        # To the dead-letter queue; if SQS moved it, to the queue.
+        self.sent_at = int(message["Attributes"]["SentTimestamp"]) / 1000
+        receipt = re.search(r"receipt is (\d+)", self.reason)
+        self.receipt = receipt[1] if receipt else ""
+        found = find_order(message["Body"])
+        self.order, self.venue = (as_id(found.get(name)) for name in ("order_id", "venue_id"))
+
+    def attribute(self, name: str) -> str:
+        """Return one of the message's own attributes; empty if it has none of this name."""
+        return self.message.get("MessageAttributes", {}).get(name, {"DataType": ""}).get("StringValue", "")
+
+
+def find_order(value: Any, depth: int = 8) -> dict[str, Any]:
+    """Return the object that names the order, whatever it is wrapped in; empty if there is none."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):  # text, or nested too deeply
+            return {}
+    if not isinstance(value, dict) or not depth:
+        return {}
+    inside = (find_order(value.get(name), depth - 1) for name in ("Message", "detail", "data"))
+    return value if "order_id" in value else next(filter(None, inside), {})
+
+
+def as_id(value: object) -> str:
+    """Return an id as text; empty if it cannot be one."""
+    return str(value) if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", str(value or "")) else ""
+
+
 def take(
-    sqs: SQSClient, url: str, *, limit: int, hidden_s: int, report: Callable[[int], None] = lambda count: None
-) -> list[MessageTypeDef]:
-    """Receive messages without deleting them.
-
-    Parameters
-    ----------
-    sqs : SQSClient
-        A client of SQS.
-    url : str
-        The queue's URL.
-    limit : int
-        The most messages to take.
-    hidden_s : int
-        Seconds for which they are hidden from others; `put_back` ends that.
-    report : callable
-        Called after each batch with the number of messages so far.
-
-    Returns
-    -------
-    list
-        The messages with all their attributes, each once.
-    """
-    taken: dict[str, MessageTypeDef] = {}
+    sqs: SQSClient, url: str, *, limit: int, hidden_s: int, report: Callable[[str], None] = lambda text: None
+) -> list[Letter]:
+    """Receive up to `limit` messages, each once, and hide them from others; `put_back` ends that."""
+    taken: dict[str, Letter] = {}
     while len(taken) < limit:
         received = sqs.receive_message(
             QueueUrl=url,
@@ -48,50 +68,30 @@ def take(
             VisibilityTimeout=hidden_s,
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["SentTimestamp", "AWSTraceHeader"],
-        ).get("Messages", [])
+        )
         before = len(taken)
-        taken |= {message["MessageId"]: message for message in received}
+        taken |= {message["MessageId"]: Letter(message) for message in received.get("Messages", [])}
         if len(taken) == before:  # none are left, or the first ones are visible again
             break
-        report(len(taken))
+        report(f"Read {len(taken)} dead letters")
     return list(taken.values())
 
 
-def put_back(sqs: SQSClient, url: str, messages: Sequence[MessageTypeDef]) -> None:
+def put_back(sqs: SQSClient, url: str, letters: Sequence[Letter]) -> None:
     """Make messages visible again at once; one for which that fails becomes visible a little later."""
-    for start in range(0, len(messages), BATCH):
+    for start in range(0, len(letters), BATCH):
         sqs.change_message_visibility_batch(
             QueueUrl=url,
             Entries=[
-                {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
-                for number, message in enumerate(messages[start : start + BATCH])
+                {"Id": str(number), "ReceiptHandle": letter.message["ReceiptHandle"], "VisibilityTimeout": 0}
+                for number, letter in enumerate(letters[start : start + BATCH])
             ],
         )
 
 
-def text_attribute(message: MessageTypeDef, name: str) -> str:
-    """Return an attribute of a message; empty if it has none of this name."""
-    attribute = message.get("MessageAttributes", {}).get(name)
-    return attribute.get("StringValue", "") if attribute else ""
-
-
-def error_code(message: MessageTypeDef) -> str:
-    """Return why a message is in the dead-letter queue."""
-    return text_attribute(message, "ErrorCode") or NO_CODE
-
-
 def message_counts(sqs: SQSClient, url: str) -> tuple[int, int]:
     """Return the approximate numbers of visible messages, and of hidden or delayed ones."""
-    counts = sqs.get_queue_attributes(
-        QueueUrl=url,
-        AttributeNames=[
-            "ApproximateNumberOfMessages",
-            "ApproximateNumberOfMessagesNotVisible",
-            "ApproximateNumberOfMessagesDelayed",
-        ],
-    )["Attributes"]
-    return (
-        int(counts["ApproximateNumberOfMessages"]),
-        int(counts["ApproximateNumberOfMessagesNotVisible"])
-        + int(counts["ApproximateNumberOfMessagesDelayed"]),
-    )
+    counts: Any = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    name = "ApproximateNumberOfMessages"
+    visible, *hidden = (int(counts[f"{name}{kind}"]) for kind in ("", "NotVisible", "Delayed"))
+    return visible, sum(hidden)

@@ -1,11 +1,13 @@
 """A deployed stack, as an operator's own AWS credentials see it: on AWS, or on the local emulator."""
 
-from __future__ import annotations
-
+import json
 import os
 import re
+import shlex
+import tomllib
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import boto3
@@ -18,6 +20,8 @@ AWS_ERRORS = (ClientError, BotoCoreError)
 
 LOCAL_REGION = "us-east-1"
 LOCAL_KEY = "test"  # the emulator's root user: both its access key id and its secret access key
+SAMCONFIG = Path("samconfig.toml")
+MIN_UNRESERVED = 100  # concurrent executions of an account that Lambda lets nobody reserve
 
 # A token refresh takes up to 15 s; every other call is answered in less than a second.
 CONFIG = Config(
@@ -28,75 +32,38 @@ CONFIG = Config(
 )
 
 # The error code for the same problem depends on the service.
-_DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "AuthorizationErrorException"}
-_BAD_CREDENTIALS = {
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "IncompleteSignature",
-    "InvalidAccessKeyId",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "RequestExpired",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
-_NO_CREDENTIALS = (
-    exceptions.NoCredentialsError,
-    exceptions.PartialCredentialsError,
-    exceptions.CredentialRetrievalError,
-    exceptions.ProfileNotFound,
-    exceptions.SSOError,
-    exceptions.TokenRetrievalError,
+_DENIED = re.compile("AccessDenied(Exception)?|AuthorizationError(Exception)?")
+_BAD_CREDENTIALS = re.compile(
+    "Expired|IncompleteSignature|Invalid(AccessKeyId|Client|Sig)|SignatureDoes|Unrec"
 )
-_UNREACHABLE = (exceptions.HTTPClientError, exceptions.ConnectionError)
 
 
 class CannotStart(Exception):
-    """There is no stack to work on; the text says why, and what to do."""
+    """There is no stack to work on, or no input; the text says why, and what to do."""
 
 
 class Deployed:
-    """A deployed stack.
-
-    Parameters
-    ----------
-    name : str
-        The stack's name.
-    session : boto3.Session
-        The operator's credentials and the stack's region.
-    endpoint : str
-        Address of the local emulator; empty on AWS.
-    """
+    """A deployed stack; `endpoint` is the address of the local emulator, empty on AWS."""
 
     def __init__(self, name: str, session: boto3.Session, endpoint: str = "") -> None:
-        self.name = name
-        self.session = session
-        self.endpoint = endpoint
+        self.name, self.session, self.endpoint = name, session, endpoint
         self.region = session.region_name
         self._clients: dict[str, Any] = {}
 
     @classmethod
-    def from_environment(cls, name: str) -> Deployed:
+    def from_environment(cls, name: str) -> Self:
         """Return the stack in the account and region of the operator's environment.
 
-        If ``AWS_ENDPOINT_URL`` is set, that is the local emulator, in its own region, and with its own keys
-        unless the environment has others.
-
-        Raises
-        ------
-        CannotStart
-            If there are no credentials, no region, no such stack, or no answer.
+        With ``AWS_ENDPOINT_URL``, that is the local emulator, which has a region and keys of its own.
         """
         endpoint = os.environ.get("AWS_ENDPOINT_URL", "").rstrip("/")
         try:
             stack = cls(name, _session(endpoint), endpoint)
             stack.description  # noqa: B018 - read now, so that a missing stack is reported first
-        except ClientError as error:
+        except AWS_ERRORS as error:  # no credentials, no region, no answer, no such stack
             # CloudFormation has no error code of its own for a stack that it does not know.
-            if error.response["Error"]["Code"] == "ValidationError":
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ValidationError":
                 raise CannotStart(_no_such_stack(stack)) from error
-            raise CannotStart(explain(error, endpoint)) from error
-        except BotoCoreError as error:  # no credentials, no region, no answer
             raise CannotStart(explain(error, endpoint)) from error
         return stack
 
@@ -104,18 +71,15 @@ class Deployed:
         """Return a boto3 client."""
         if service not in self._clients:
             session: Any = self.session  # its stubs have one overload for each service, by literal name
-            self._clients[service] = session.client(
-                service, config=CONFIG, endpoint_url=self.endpoint or None
-            )
+            url = self.endpoint or None
+            self._clients[service] = session.client(service, config=CONFIG, endpoint_url=url)
         return self._clients[service]
 
     @cached_property
     def description(self) -> dict[str, Any]:
         """CloudFormation's description of the stack."""
-        description: dict[str, Any] = self.client("cloudformation").describe_stacks(StackName=self.name)[
-            "Stacks"
-        ][0]
-        return description
+        described = self.client("cloudformation").describe_stacks(StackName=self.name)
+        return dict(described["Stacks"][0])
 
     @cached_property
     def outputs(self) -> dict[str, str]:
@@ -128,63 +92,76 @@ class Deployed:
         return outputs
 
     def output(self, name: str) -> str:
-        """Return an output.
-
-        Raises
-        ------
-        CannotStart
-            If there is no such output: the stack was not created from this template, or its creation failed.
-        """
+        """Return an output, which is missing if the stack's creation failed."""
         if name not in self.outputs:
-            raise CannotStart(
-                f"the stack {self.name} has no output {name}. Run: make doctor STACK={self.name}"
-            )
+            raise CannotStart(f"{self.name} has no output {name}. Run: make doctor STACK={self.name}")
         return self.outputs[name]
 
     @cached_property
     def parameters(self) -> dict[str, str]:
         """The parameters with their current values."""
-        return {
-            each["ParameterKey"]: each["ParameterValue"] for each in self.description.get("Parameters", [])
-        }
+        found = self.description.get("Parameters", [])
+        return {each["ParameterKey"]: each["ParameterValue"] for each in found}
 
     @cached_property
     def resources(self) -> list[dict[str, str]]:
         """The resources, each with its `LogicalResourceId`, `PhysicalResourceId` and `ResourceType`."""
         pages = self.client("cloudformation").get_paginator("list_stack_resources")
         return [
-            resource
-            for page in pages.paginate(StackName=self.name)
-            for resource in page["StackResourceSummaries"]
+            each for page in pages.paginate(StackName=self.name) for each in page["StackResourceSummaries"]
         ]
 
-    @property
-    def deploy_command(self) -> str:
-        """The command that deploys the template to this stack."""
-        return (
-            "make start"
-            if self.endpoint
-            else f".venv/bin/sam build && .venv/bin/sam deploy --stack-name {self.name}"
-        )
-
-    def physical_id(self, logical_id: str) -> str:
-        """Return the physical id (a name or an ARN) of a resource of the template; empty if there is none."""
-        return next(
-            (
-                each["PhysicalResourceId"]
-                for each in self.resources
-                if each["LogicalResourceId"] == logical_id
-            ),
-            "",
-        )
-
-    def physical_ids(self, resource_type: str) -> dict[str, str]:
-        """Return the physical ids of the resources of a type, by logical id."""
+    def physical_ids(self, resource_type: str = "") -> dict[str, str]:
+        """Return the physical ids (names or ARNs) of the resources of a type, by logical id."""
         return {
             each["LogicalResourceId"]: each["PhysicalResourceId"]
             for each in self.resources
-            if each["ResourceType"] == resource_type
+            if resource_type in ("", each["ResourceType"])
         }
+
+    def physical_id(self, logical_id: str) -> str:
+        """Return the physical id of a resource of the template; empty if there is none."""
+        return self.physical_ids().get(logical_id, "")
+
+    @property
+    def deploy_command(self) -> str:
+        """The command that deploys the template to this stack, with the stack's own parameters."""
+        if self.endpoint:
+            return "make start"
+        command = "make build && .venv/bin/sam deploy"
+        for section, commands in tomllib.loads(SAMCONFIG.read_text()).items():
+            tables = [commands.get(name, {}) for name in ("deploy", "global") if isinstance(commands, dict)]
+            if self.name in [table.get("parameters", {}).get("stack_name") for table in tables]:
+                return command if section == "default" else f"{command} --config-env {section}"
+        # The default section belongs to another stack: its parameters would be deployed to this one, and
+        # `sam delete` of one of two stacks with the same S3 prefix deletes the code of both.
+        values = [shlex.quote(f"{name}={value}") for name, value in self.parameters.items() if value]
+        overrides = " ".join(["--parameter-overrides", *values]) if values else ""
+        return f"{command} --stack-name {self.name} --s3-prefix {self.name} {overrides}".rstrip()
+
+    def lacks_capacity(self) -> str:
+        """Return why Lambda would refuse the stack in this account; empty if nothing is known against it."""
+        try:
+            limits = self.client("lambda").get_account_settings()["AccountLimit"]
+        except AWS_ERRORS:  # not allowed; the stack may well be possible
+            return ""
+        left = limits["UnreservedConcurrentExecutions"]
+        ask = "Ask for more first (Service Quotas, AWS Lambda, Concurrent executions)"
+        why = (
+            f"the stack reserves one, and {MIN_UNRESERVED} must stay unreserved, but this account has {left}"
+        )
+        return f". In Lambda, {why}. {ask}" if left <= MIN_UNRESERVED else ""
+
+    def log_lines(self, function: str, pattern: str, since: float) -> list[dict[str, Any]]:
+        """Return the JSON lines in a function's log since a time (Unix seconds), oldest first, with `at`.
+
+        The emulator ignores JSON patterns, and returns every line.
+        """
+        arguments = {"logGroupName": self.physical_id(f"{function}LogGroup"), "filterPattern": pattern}
+        pages = self.client("logs").get_paginator("filter_log_events")
+        found = pages.paginate(**arguments, startTime=int(since * 1000))
+        events = [(event["timestamp"], event["message"]) for page in found for event in page["events"]]
+        return [json.loads(line) | {"at": at / 1000} for at, line in sorted(events) if line.startswith("{")]
 
 
 def _session(endpoint: str) -> boto3.Session:
@@ -204,15 +181,13 @@ def _session(endpoint: str) -> boto3.Session:
 def _no_such_stack(stack: Deployed) -> str:
     if stack.endpoint:
         return f"there is no stack {stack.name} on the local emulator at {stack.endpoint}. Run: make start"
-    return (
-        f"there is no stack {stack.name} in {stack.region}. "
-        "Name another stack with STACK=..., or another region with AWS_REGION=..."
-    )
+    others = "Name another with STACK=... or AWS_REGION=..., or deploy it"
+    return f"there is no stack {stack.name} in {stack.region}. {others}{stack.lacks_capacity()}"
 
 
 def is_denied(error: BaseException) -> bool:
     """Whether the operator is not allowed to make this call."""
-    return isinstance(error, ClientError) and error.response["Error"]["Code"] in _DENIED
+    return isinstance(error, ClientError) and bool(_DENIED.fullmatch(error.response["Error"]["Code"]))
 
 
 def missing_permission(error: ClientError) -> str:
@@ -221,34 +196,20 @@ def missing_permission(error: ClientError) -> str:
     return named[1] if named else f"for {error.operation_name}"
 
 
-def explain(error: ClientError | BotoCoreError, endpoint: str = "") -> str:
+def explain(error: BaseException, endpoint: str = "") -> str:
     """Return a sentence on what went wrong with a call to AWS, and what to do about it."""
+    sign_in = "Sign in (aws sso login), or choose AWS_PROFILE=... and AWS_REGION=..."
     if isinstance(error, ClientError):
         code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
         if is_denied(error):
             return f"not allowed: your credentials need the permission {missing_permission(error)}"
-        if code in _BAD_CREDENTIALS and endpoint:
-            return (
-                f"the local stack does not know these AWS credentials ({code}). "
-                "Run: unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN"
-            )
-        if code in _BAD_CREDENTIALS:
-            return (
-                f"AWS does not accept these credentials ({code}). Sign in again, for example: aws sso login"
-            )
-        return f"AWS refuses {error.operation_name} with {code}: {message}"
-    if isinstance(error, _NO_CREDENTIALS):
-        return (
-            f"there are no usable AWS credentials: {str(error).rstrip('.')}. "
-            "Sign in (aws sso login), or choose a profile with AWS_PROFILE=..."
-        )
-    if isinstance(error, exceptions.NoRegionError):
-        return "no AWS region is configured. Set it: AWS_REGION=eu-central-1 (the one the stack is in)"
-    if isinstance(error, _UNREACHABLE) and endpoint:
+        refused = f"AWS refuses {error.operation_name} with {code}: {message.rstrip('.')}"
+        if endpoint:
+            sign_in = 'For the local stack, run: eval "$(make outputs LOCAL=1)"'
+        return f"{refused}. {sign_in}" if _BAD_CREDENTIALS.match(code) else refused
+    if endpoint and isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
         return f"the local stack at {endpoint} does not answer. Run: make start"
-    if isinstance(error, _UNREACHABLE):
-        return f"AWS cannot be reached: {error}"
-    return f"the call to AWS failed: {error}"
+    return f"{str(error).rstrip('.')}. {sign_in}"
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,59 @@
+"""Store the Clopos credentials; rotate or end the webhook secret. No value is in a file or an argument."""
+
+import base64
+import getpass
+import json
+import secrets
+import sys
+import time
+
+from tools.operate.checks.secrets import CREDENTIALS
+from tools.operate.stack import CannotStart, Deployed
+
+KEY_BYTES = 32
+FORGOTTEN_S = 300  # for so long the functions use a secret without reading it again
+
+
+def store_credentials(stack: Deployed) -> None:
+    """Ask for the credentials in a terminal, or read JSON from standard input, and store them.
+
+    Raises
+    ------
+    CannotStart
+        If one is missing. The text quotes no value.
+    """
+    if sys.stdin.isatty():
+        asking = {"client_secret": getpass.getpass}
+        given = {name: asking.get(name, input)(f"{name}: ").strip() for name in CREDENTIALS}
+    else:
+        try:
+            given = json.loads(sys.stdin.read().removeprefix("\ufeff"))
+        except ValueError:  # its text would quote the secret
+            raise CannotStart("standard input is not JSON") from None
+    if not isinstance(given, dict) or not all(given.get(name) for name in CREDENTIALS):
+        raise CannotStart(f"a JSON object with {', '.join(CREDENTIALS)} is needed, none of them empty")
+    _store(stack, "CredentialsSecretArn", json.dumps({name: str(given[name]) for name in CREDENTIALS}))
+
+
+def rotate(stack: Deployed) -> None:
+    """Make a new webhook secret. The one before it keeps working."""
+    _store(stack, "WebhookSecretArn", base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode())
+
+
+def end(stack: Deployed) -> None:
+    """Make a new webhook secret, and end the one before it: it would go on working after one rotation."""
+    function, client = stack.physical_id("WebhookFunction"), stack.client("lambda")
+    print("The webhook is stopped: senders get 5xx responses, and have to try again.", file=sys.stderr)
+    client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+    try:
+        rotate(stack)
+        rotate(stack)
+        print(f"In {FORGOTTEN_S} s, no function remembers the old secret.", file=sys.stderr)
+        time.sleep(FORGOTTEN_S)
+    finally:  # also after Ctrl-C
+        client.delete_function_concurrency(FunctionName=function)
+        print("The webhook is running again.", file=sys.stderr)
+
+
+def _store(stack: Deployed, output: str, value: str) -> None:
+    stack.client("secretsmanager").put_secret_value(SecretId=stack.output(output), SecretString=value)

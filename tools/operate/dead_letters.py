@@ -39,9 +39,9 @@ class Letter:
 
 def find_order(value: Any, depth: int = 8) -> dict[str, Any]:
     """Return the object that names the order, whatever it is wrapped in; empty if there is none."""
-    if isinstance(value, str):
+    if isinstance(value, str) and depth:
         try:
-            value = json.loads(value)
+            return find_order(json.loads(value), depth - 1)
         except (ValueError, RecursionError):  # text, or nested too deeply
             return {}
     if not isinstance(value, dict) or not depth:

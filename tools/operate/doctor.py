@@ -6,7 +6,7 @@ asks for a token refresh or for the cancellation of an order.
 
 from collections.abc import Callable
 
-from tools.operate.checks import alarms, configuration, orders, queues, secrets
+from tools.operate.checks import configuration, orders, secrets
 from tools.operate.checks.findings import Finding, Findings, problem, significant
 from tools.operate.checks.order import OrderCheck
 from tools.operate.stack import AWS_ERRORS, Deployed, explain
@@ -24,14 +24,13 @@ CHECKS: dict[str, Check] = {
     "parameters": configuration.parameters,
     "event source": configuration.event_source,
     "throttling": configuration.throttling,
-    "stages": configuration.stages,
     "event bus": configuration.event_bus,
-    "alarms": alarms.alarms,
-    "subscriptions": alarms.subscriptions,
+    "alarms": configuration.alarms,
+    "subscriptions": configuration.subscriptions,
     "orders": orders.orders,
     "webhooks": orders.webhooks,
-    "queue": queues.queue,
-    "dead letters": queues.dead_letters,
+    "queue": orders.queue,
+    "dead letters": orders.dead_letters,
 }
 
 

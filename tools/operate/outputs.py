@@ -11,13 +11,7 @@ LOCAL_OUTPUTS = Path(".local/outputs.json")  # `make start` writes it when the s
 
 
 def use_local_stack() -> dict[str, str]:
-    """Turn to the local stack, on whichever ports it listens; return the variables that do so.
-
-    Raises
-    ------
-    CannotStart
-        If it does not run.
-    """
+    """Turn to the local stack, on whichever ports it listens; return the variables that do so."""
     try:
         outputs = json.loads(LOCAL_OUTPUTS.read_text())
     except FileNotFoundError as error:

@@ -42,17 +42,7 @@ SECTIONS = {"rate_limited": "ThrottledAlarm", "internal_error": "Version alarms"
 
 
 def remedy(stack: str, code: str, words: str, status: int | None, *, refresh: bool = False) -> str:
-    """Return what to do, and the section of the manual.
-
-    Parameters
-    ----------
-    stack, code, words : str
-        The stack's name, the error code, and what Clopos or the function says.
-    status : int, optional
-        The HTTP status that Clopos said it with.
-    refresh : bool
-        Whether it is the token refresh that failed, and not an order.
-    """
+    """Return what to do if Clopos or the function says this, and the section of the manual."""
     said, denied = words.lower().replace("_", " "), code == "clopos_access_denied"
     refused = UNKNOWN_CREDENTIALS if refresh else ROLE if status == 403 else REFUSED
     otherwise = refused if denied else BY_CODE.get(code, "Read the log")

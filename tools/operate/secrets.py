@@ -15,13 +15,7 @@ FORGOTTEN_S = 300  # for so long the functions use a secret without reading it a
 
 
 def store_credentials(stack: Deployed) -> None:
-    """Ask for the credentials in a terminal, or read JSON from standard input, and store them.
-
-    Raises
-    ------
-    CannotStart
-        If one is missing. The text quotes no value.
-    """
+    """Ask for the credentials in a terminal, or read JSON from standard input, and store them."""
     if sys.stdin.isatty():
         asking = {"client_secret": getpass.getpass}
         given = {name: asking.get(name, input)(f"{name}: ").strip() for name in CREDENTIALS}

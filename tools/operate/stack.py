@@ -24,12 +24,7 @@ SAMCONFIG = Path("samconfig.toml")
 MIN_UNRESERVED = 100  # concurrent executions of an account that Lambda lets nobody reserve
 
 # A token refresh takes up to 15 s; every other call is answered in less than a second.
-CONFIG = Config(
-    connect_timeout=5,
-    read_timeout=20,
-    retries={"mode": "standard", "total_max_attempts": 3},
-    tcp_keepalive=True,
-)
+CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 3})
 
 # The error code for the same problem depends on the service.
 _DENIED = re.compile("AccessDenied(Exception)?|AuthorizationError(Exception)?")
@@ -63,7 +58,12 @@ class Deployed:
         except AWS_ERRORS as error:  # no credentials, no region, no answer, no such stack
             # CloudFormation has no error code of its own for a stack that it does not know.
             if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ValidationError":
-                raise CannotStart(_no_such_stack(stack)) from error
+                where = f"on the local emulator at {endpoint}" if endpoint else f"in {stack.region}"
+                deploy = (
+                    f"Name another with STACK=... or AWS_REGION=..., or deploy it{stack.lacks_capacity()}"
+                )
+                what_now = "Run: make start" if endpoint else deploy
+                raise CannotStart(f"there is no stack {name} {where}. {what_now}") from error
             raise CannotStart(explain(error, endpoint)) from error
         return stack
 
@@ -145,12 +145,11 @@ class Deployed:
             limits = self.client("lambda").get_account_settings()["AccountLimit"]
         except AWS_ERRORS:  # not allowed; the stack may well be possible
             return ""
-        left = limits["UnreservedConcurrentExecutions"]
-        ask = "Ask for more first (Service Quotas, AWS Lambda, Concurrent executions)"
-        why = (
-            f"the stack reserves one, and {MIN_UNRESERVED} must stay unreserved, but this account has {left}"
-        )
-        return f". In Lambda, {why}. {ask}" if left <= MIN_UNRESERVED else ""
+        if (left := limits["UnreservedConcurrentExecutions"]) > MIN_UNRESERVED:
+            return ""
+        why = f"reserves one execution, {MIN_UNRESERVED} must stay unreserved, and this account has {left}"
+        more = "Ask for more (Service Quotas, AWS Lambda, Concurrent executions)"
+        return f". It {why}. {more}, or set ReserveConcurrency=false"
 
     def log_lines(self, function: str, pattern: str, since: float) -> list[dict[str, Any]]:
         """Return the JSON lines in a function's log since a time (Unix seconds), oldest first, with `at`.
@@ -166,23 +165,14 @@ class Deployed:
 
 def _session(endpoint: str) -> boto3.Session:
     if endpoint:
-        return boto3.Session(
-            aws_access_key_id=os.environ.get("AWS_ACCESS_KEY_ID", LOCAL_KEY),
-            aws_secret_access_key=os.environ.get("AWS_SECRET_ACCESS_KEY", LOCAL_KEY),
-            region_name=LOCAL_REGION,
-        )
+        key = os.environ.get("AWS_ACCESS_KEY_ID", LOCAL_KEY)
+        secret = os.environ.get("AWS_SECRET_ACCESS_KEY", LOCAL_KEY)
+        return boto3.Session(key, secret, region_name=LOCAL_REGION)
     # boto3 only reads AWS_DEFAULT_REGION; the other SDKs and Lambda use AWS_REGION.
     session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
     if not session.region_name:  # botocore takes an empty variable for a region
         raise exceptions.NoRegionError
     return session
-
-
-def _no_such_stack(stack: Deployed) -> str:
-    if stack.endpoint:
-        return f"there is no stack {stack.name} on the local emulator at {stack.endpoint}. Run: make start"
-    others = "Name another with STACK=... or AWS_REGION=..., or deploy it"
-    return f"there is no stack {stack.name} in {stack.region}. {others}{stack.lacks_capacity()}"
 
 
 def is_denied(error: BaseException) -> bool:
@@ -207,8 +197,9 @@ def explain(error: BaseException, endpoint: str = "") -> str:
         if endpoint:
             sign_in = 'For the local stack, run: eval "$(make outputs LOCAL=1)"'
         return f"{refused}. {sign_in}" if _BAD_CREDENTIALS.match(code) else refused
-    if endpoint and isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
-        return f"the local stack at {endpoint} does not answer. Run: make start"
+    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
+        start = f"the local stack at {endpoint} does not answer. Run: make start"
+        return start if endpoint else f"AWS cannot be reached: {error}"
     return f"{str(error).rstrip('.')}. {sign_in}"
 
 

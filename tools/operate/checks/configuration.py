@@ -1,6 +1,7 @@
-"""Checks of the configuration: whether the stack is as its template and its parameters say."""
+"""Checks of the stack: whether it is as its template and its parameters say, and what its alarms say."""
 
 from collections.abc import Mapping
+from datetime import UTC
 
 from botocore.exceptions import ClientError
 
@@ -12,8 +13,6 @@ OUTPUTS = (*SECRETS, "ApiUrl", "QueueUrl", "QueueArn", "DeadLetterQueueUrl", "To
 VARIABLES = ("CloposBaseUrl", "CancellationTypes", "EventBusName", "QueueWorkers", "ApiReserve")
 PARAMETERS = (*VARIABLES, "TokenRefresh", "AlarmEmail")
 ALIAS = "live"
-ROUTES = (("PUT", "/orders/{id}"), ("POST", "/webhooks/cancellations"))
-ANY_METHOD = "*/*"
 
 
 def outputs(stack: Deployed) -> Findings:
@@ -128,41 +127,31 @@ def event_source(stack: Deployed) -> Findings:
 
 
 def throttling(stack: Deployed) -> Findings:
-    """Both routes have the limits that the template gives them."""
-    api, stage = stack.physical_id("Api"), stage_name(stack)
+    """Both routes have the limits that the template gives them, and there is no stage without limits."""
+    api, stage = stack.physical_id("Api"), stack.outputs["ApiUrl"].rpartition("/")[2]
     template = stack.client("cloudformation").get_template(StackName=stack.name, TemplateStage="Processed")
     resources = template["TemplateBody"]["Resources"].values()
-    (deployed,) = [each for each in resources if each["Type"] == "AWS::ApiGateway::Stage"]
-    wanted = {
-        method_key(f"{each['ResourcePath']}/{each['HttpMethod']}"): (
-            each.get("ThrottlingRateLimit"),
-            each.get("ThrottlingBurstLimit"),
-        )
-        for each in deployed["Properties"].get("MethodSettings", [])
-    }
-    settings = stack.client("apigateway").get_stage(restApiId=api, stageName=stage).get("methodSettings", {})
-    found = {
-        method_key(key): (each.get("throttlingRateLimit"), each.get("throttlingBurstLimit"))
-        for key, each in settings.items()
-    }
-    limits = []
-    for method, path in ROUTES:
-        # A route without limits of its own has those of all.
-        own = method_key(f"{path}/{method}")
-        limit = found.get(own) or found.get(ANY_METHOD) or (None, None)
-        rate, burst = wanted.get(own) or wanted[ANY_METHOD]
-        limits.append(f"{method} {path} {in_calls(*limit)}")
-        if limit != (rate, burst):
-            has_own = own in {*wanted, *found}
-            prefix = f"/{path.replace('/', '~1')}/{method}" if has_own else f"/{ANY_METHOD}"
-            yield problem(
-                f"{method} {path} has {in_calls(*limit)}, not {in_calls(rate, burst)} as in the template",
-                f"Run: aws apigateway update-stage --rest-api-id {api} --stage-name {stage} "
-                f"--patch-operations "
-                f"'op=replace,path={prefix}/throttling/rateLimit,value={rate}' "
-                f"'op=replace,path={prefix}/throttling/burstLimit,value={burst}'",
-            )
-    yield ok("; ".join(limits))
+    (wanted,) = [each["Properties"] for each in resources if each["Type"] == "AWS::ApiGateway::Stage"]
+    stages = stack.client("apigateway").get_stages(restApiId=api)["item"]
+    found = {each["stageName"]: each.get("methodSettings", {}) for each in stages}
+    update = f"Run: aws apigateway update-stage --rest-api-id {api} --stage-name {stage} --patch-operations"
+    limits = {method_key(key): in_calls(each, "t") for key, each in found.pop(stage).items()}
+    told = "; ".join(f"{key} {limit}" for key, limit in limits.items())
+    for setting in wanted["MethodSettings"]:
+        path = f"{setting['ResourcePath']}/{setting['HttpMethod']}"
+        has, wants = limits.pop(method_key(path), "no limit"), in_calls(setting, "T")
+        if has != wants:
+            rate = f"'op=replace,path={path}/throttling/rateLimit,value={setting['ThrottlingRateLimit']}'"
+            burst = f"'op=replace,path={path}/throttling/burstLimit,value={setting['ThrottlingBurstLimit']}'"
+            text = f"{method_key(path)} has {has}, not {wants} as in the template"
+            yield problem(text, f"{update} {rate} {burst}")
+    for key, has in limits.items():
+        path = f"/~1{key.rpartition('/')[0].replace('/', '~1')}/{key.rpartition('/')[2]}"
+        yield problem(f"{key} has limits of its own, {has}", f"{update} op=remove,path={path}")
+    for name in found:
+        delete = f"aws apigateway delete-stage --rest-api-id {api} --stage-name {name}"
+        yield problem(f"there is a second stage, {name}: it has no throttling of ours", f"Run: {delete}")
+    yield ok(f"{told}; {stage} is the only stage")
 
 
 def method_key(path: str) -> str:
@@ -170,25 +159,10 @@ def method_key(path: str) -> str:
     return path.replace("~1", "/").strip("/")
 
 
-def in_calls(rate: float | None, burst: int | None) -> str:
-    """Return the limit of a route in words."""
-    return "only the account's own limit" if rate is None else f"{rate:g} calls/s with a burst of {burst}"
-
-
-def stage_name(stack: Deployed) -> str:
-    """Return the stage in the API's address."""
-    return stack.outputs["ApiUrl"].rstrip("/").rpartition("/")[2]
-
-
-def stages(stack: Deployed) -> Findings:
-    """The API has no second stage, which would have no limits."""
-    api, stage = stack.physical_id("Api"), stage_name(stack)
-    names = [each["stageName"] for each in stack.client("apigateway").get_stages(restApiId=api)["item"]]
-    for name in names:
-        if name != stage:
-            delete = f"aws apigateway delete-stage --rest-api-id {api} --stage-name {name}"
-            yield problem(f"there is a second stage, {name}: it has no throttling of ours", f"Run: {delete}")
-    yield ok(f"{stage} is the only one")
+def in_calls(setting: Mapping[str, float], t: str) -> str:
+    """Return a method's limit in words; the keys begin with `t` in the API, and with `T` in a template."""
+    rate, burst = (setting.get(f"{t}hrottling{name}Limit") for name in ("Rate", "Burst"))
+    return f"{rate:g} calls/s with a burst of {burst}"
 
 
 def event_bus(stack: Deployed) -> Findings:
@@ -203,3 +177,42 @@ def event_bus(stack: Deployed) -> Findings:
         text = f"there is no event bus {name}, so no order leaves the queue"
         yield problem(text, f"Run: aws events create-event-bus --name {name}")
     yield ok(f"{name} exists" if name else "not used, as EventBusName is empty")
+
+
+def alarms(stack: Deployed) -> Findings:
+    """No alarm is in ALARM, and the actions of all of them are enabled."""
+    names = stack.physical_ids("AWS::CloudWatch::Alarm")
+    pages = stack.client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmNames=[*names.values()])
+    found = {alarm["AlarmName"]: alarm for page in pages for alarm in page["MetricAlarms"]}
+    for logical_id, name in names.items():
+        alarm = found.get(name)
+        if alarm is None:
+            yield problem(f"{logical_id} has been deleted", f"Deploy again: {stack.deploy_command}")
+            continue
+        # The emulator ignores dimensions and periods: a metric of one function sets the alarms of all.
+        if alarm["StateValue"] == "ALARM" and not stack.endpoint:
+            since = f"{alarm['StateUpdatedTimestamp'].astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+            help_ = alarm.get("AlarmDescription", "").rstrip(".")
+            yield problem(f"{logical_id} has been in ALARM since {since}", help_)
+        if not alarm["ActionsEnabled"]:
+            enable = f"aws cloudwatch enable-alarm-actions --alarm-names {name}"
+            yield problem(f"the actions of {logical_id} are disabled, so it tells nobody", f"Run: {enable}")
+    states = "the local emulator does not evaluate them" if stack.endpoint else "none is in ALARM"
+    yield ok(f"the actions of all {len(names)} are enabled; {states}")
+
+
+def subscriptions(stack: Deployed) -> Findings:
+    """The subscriptions to alarms are confirmed."""
+    topic, email = stack.physical_id("AlarmTopic"), stack.parameters["AlarmEmail"]
+    attributes = stack.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
+    confirmed, pending = int(attributes["SubscriptionsConfirmed"]), int(attributes["SubscriptionsPending"])
+    address = email or "ops@example.com"
+    subscribe = f"aws sns subscribe --topic-arn {topic} --protocol email --notification-endpoint {address}"
+    if pending:
+        text = f"{pending} of {confirmed + pending} subscriptions to alarms are not confirmed"
+        again = f"To get it again, run: {subscribe}"
+        yield problem(text, f"Open the link in the e-mail from AWS Notifications. {again}")
+    elif email and not confirmed:
+        yield problem(f"{email} does not get the alarms any more", f"Run: {subscribe}")
+    none = "none, as AlarmEmail is empty: nobody is told of alarms"
+    yield ok(f"{confirmed} confirmed" if confirmed or email else none)

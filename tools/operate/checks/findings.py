@@ -7,15 +7,9 @@ from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """One line of the result.
+    """One line of the result: ``ok``, ``problem``, or ``unknown``, if something could not be checked.
 
-    Attributes
-    ----------
-    state : str
-        ``ok``, ``problem``, or ``unknown`` if it could not be checked, for a reason that is not a problem of
-        the stack.
-    text, fix : str
-        What was found, and how to fix it: a sentence with the command to run, if there is one.
+    `fix` is a sentence, with the command to run if there is one.
     """
 
     state: str

@@ -37,7 +37,6 @@ class OrderCheck:
         """A caller of the API cancels it."""
         url = f"{stack.outputs['ApiUrl']}/orders/{self._order_id}"
         request = AWSRequest("PUT", url, data=IGNORE)
-        request.headers["Content-Type"] = "application/json"
         credentials: Any = stack.session.get_credentials()  # not None: the stack was described with them
         SigV4Auth(credentials, "execute-api", stack.region).add_auth(request)
         started = time.monotonic()
@@ -45,11 +44,9 @@ class OrderCheck:
         if status == 200 and body.get("success"):
             yield ok(f"cancelled in {time.monotonic() - started:.1f} s, request {body.get('request_id')}")
         elif status == 403:
-            yield problem(
-                f"the API refuses your signature: {body.get('message')}",
-                "Your credentials need the permission execute-api:Invoke for "
-                f"arn:*:execute-api:{stack.region}:*:{stack.physical_id('Api')}/*/PUT/orders/*",
-            )
+            needed = f"arn:*:execute-api:{stack.region}:*:{stack.physical_id('Api')}/*/PUT/orders/*"
+            text = f"the API refuses your signature: {body.get('message')}"
+            yield problem(text, f"Your credentials need the permission execute-api:Invoke for {needed}")
         else:
             if body.get("error") in ORDER_REFUSED:
                 self._refused = str(body["error"])
@@ -57,54 +54,52 @@ class OrderCheck:
 
     def by_queue(self, stack: Deployed) -> Findings:
         """A message on the queue cancels it."""
+        body = json.dumps({"order_id": self._order_id})
         if self._refused:
             yield unknown(f"not tried, as Clopos answered {self._refused}")
             return
-        body = json.dumps({"order_id": self._order_id})
         message = stack.client("sqs").send_message(QueueUrl=stack.outputs["QueueUrl"], MessageBody=body)
         yield result_of_message(stack, message["MessageId"])
 
     def by_webhook(self, stack: Deployed) -> Findings:
         """A signed webhook cancels it."""
-        if self._refused:
-            yield unknown(f"not tried, as Clopos answered {self._refused}")
-            return
         cancelled = stack.parameters["CancellationTypes"].split(",")[0]
         body = json.dumps({"type": cancelled, "data": {"order_id": self._order_id}})
+        webhook_id, now = f"msg_{uuid.uuid4().hex}", datetime.now(UTC)
+        headers = {"webhook-id": webhook_id, "webhook-timestamp": str(int(now.timestamp()))}
         try:
-            headers = _webhook_headers(secret_text(stack, stack.outputs["WebhookSecretArn"]), body)
+            secret = Webhook(secret_text(stack, stack.outputs["WebhookSecretArn"]))
+            headers["webhook-signature"] = secret.sign(webhook_id, now, body)
         except (ValueError, EmptyWebhookSecretError):  # not base64, or empty: its own check says so
-            yield unknown("not tried, as nothing can be signed with the webhook secret")
+            self._refused = "nothing: the webhook secret cannot be used"
+        if self._refused:
+            yield unknown(f"not tried, as Clopos answered {self._refused}")
             return
         status, result = _call("POST", f"{stack.outputs['ApiUrl']}/webhooks/cancellations", body, headers)
         if status == 202:
             yield result_of_message(stack, result["data"]["message_id"])
         else:
-            yield problem(
-                f"the answer is {status} {result.get('error')}: {result.get('message')}",
-                f"See its log: .venv/bin/sam logs --stack-name {stack.name} --name WebhookFunction",
-            )
+            yield _not_cancelled(status, result)
 
 
 def result_of_message(stack: Deployed, message_id: str) -> Finding:
     """Wait for the line that the queue worker logs about a message."""
-    started = time.monotonic()
-    while time.monotonic() - started < RESULT_WITHIN_S:
-        since = time.time() - RESULT_WITHIN_S - CLOCKS_DIFFER_S
+    started, since = time.monotonic(), time.time() - CLOCKS_DIFFER_S
+    while (waited_s := time.monotonic() - started) < RESULT_WITHIN_S:
         for line in stack.log_lines("Queue", f'"{message_id}"', since):
+            if line.get("message_id") == message_id and line.get("outcome") == "cancelled":
+                return ok(f"cancelled in {waited_s:.1f} s, message {message_id}")
             if line.get("message_id") == message_id and "outcome" in line:
-                if line["outcome"] != "cancelled":
-                    return _not_cancelled(line["outcome"], line.get("result", {}))
-                return ok(f"cancelled in {time.monotonic() - started:.1f} s, message {message_id}")
+                return _not_cancelled(line["outcome"], line.get("result", {}))
         time.sleep(POLL_S)
-    return problem(
-        f"message {message_id} has no result after {RESULT_WITHIN_S} s; it may be waiting behind others",
-        f"Look later: .venv/bin/sam logs --stack-name {stack.name} --filter '\"{message_id}\"'",
-    )
+    text = f"message {message_id} has no result after {RESULT_WITHIN_S} s; it may be waiting behind others"
+    look = f".venv/bin/sam logs --stack-name {stack.name} --filter '\"{message_id}\"'"
+    return problem(text, f"Look later: {look}")
 
 
 def _call(method: str, url: str, body: str, headers: dict[str, str]) -> tuple[object, dict[str, Any]]:
     """Return the status and the body of an answer."""
+    headers["Content-Type"] = "application/json"
     try:
         answer = requests.request(method, url, data=body, headers=headers, timeout=TIMEOUT_S)
     except requests.RequestException as error:  # no connection, or no answer in time
@@ -116,18 +111,6 @@ def _call(method: str, url: str, body: str, headers: dict[str, str]) -> tuple[ob
     return answer.status_code, content if isinstance(content, dict) else {"error": answer.reason}
 
 
-def _webhook_headers(secret: str, body: str) -> dict[str, str]:
-    webhook_id, now = f"msg_{uuid.uuid4().hex}", datetime.now(UTC)
-    return {
-        "Content-Type": "application/json",
-        "webhook-id": webhook_id,
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(secret).sign(webhook_id, now, body),
-    }
-
-
 def _not_cancelled(outcome: object, result: dict[str, Any]) -> Finding:
-    return problem(
-        f"not cancelled ({outcome}), {result.get('error')}: {result.get('message')}",
-        "Look the error up in the README, section Errors",
-    )
+    text = f"not cancelled ({outcome}), {result.get('error')}: {result.get('message')}"
+    return problem(text, "Look the error up in the README, section Errors")

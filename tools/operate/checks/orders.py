@@ -1,20 +1,25 @@
-"""Checks of what happened to orders and webhooks, from the log."""
+"""Checks of what happens to orders: from the log, and on the queue and the dead-letter queue."""
 
 import time
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from tools.operate.checks.findings import Findings, in_words, ok, problem
+from tools.operate.checks.findings import Findings, in_words, ok, problem, unknown
+from tools.operate.dead_letters import message_counts, put_back, take
 from tools.operate.remedies import remedy
-from tools.operate.stack import Deployed
+from tools.operate.stack import Deployed, duration
 
 WINDOW_S = 900  # a deferred message comes back after up to five minutes
 DEFERRED_S = 300
+WAITING_LONG_S = 900  # the threshold of WaitingOrdersAlarm and UnreadOrdersAlarm
+DEAD_LETTERS_READ = 100
+DEAD_LETTERS_HIDDEN_S = 30  # reading them takes a second or two
 MANY_WEBHOOKS = 10  # the threshold of WebhooksRefusedAlarm
 
+SETTLED, UNSETTLED = ("cancelled", "rejected"), ("deferred", "failed")
 # The ages of deferred messages are in the lines from which CloudWatch makes metrics.
 PATTERN = '{ ($.outcome = "*") || ($.MessageAge[0] >= 0) }'
 
@@ -66,22 +71,21 @@ def orders(stack: Deployed) -> Findings:
     """Orders are cancelled, or rejected for a reason of their own."""
     found = groups(read_log(stack, WINDOW_S))
     totals, rejected = Counter[str](), Counter[str]()
-    settled_at = 0.0
     for (outcome, why), lines in found.items():
         totals[outcome] += len(lines)
-        if outcome in ("cancelled", "rejected"):
-            settled_at = max([settled_at, *(line["at"] for line in lines)])
+        if outcome == "rejected":
             rejected[why.partition(":")[0]] += len(lines)
-    del rejected[""]
-    summary = ", ".join(f"{totals[name]} {name}" for name in ("cancelled", "rejected", "deferred", "failed"))
+    settled = [line["at"] for (outcome, _), lines in found.items() for line in lines if outcome in SETTLED]
+    summary = ", ".join(f"{totals[name]} {name}" for name in (*SETTLED, *UNSETTLED))
+    summary += f" in {WINDOW_S / 60:.0f} minutes" + (f" ({in_words(rejected)})" if rejected else "")
     for (outcome, why), lines in found.items():
         # A call that failed is over if another order came through since; a message that waits is not.
-        is_over = outcome == "failed" and all(line["at"] < settled_at for line in lines)
-        if outcome in ("deferred", "failed") and not is_over:
+        is_over = outcome == "failed" and max(line["at"] for line in lines) < max(settled, default=0)
+        if outcome in UNSETTLED and not is_over:
             result = lines[-1]["result"]
-            status = (result.get("upstream") or {}).get("status")
-            yield problem(described(outcome, why, lines), remedy(stack.name, result["error"], why, status))
-    yield ok(f"{summary} in {WINDOW_S / 60:.0f} minutes" + (f" ({in_words(rejected)})" if rejected else ""))
+            fix = remedy(stack.name, result["error"], why, (result.get("upstream") or {}).get("status"))
+            yield problem(f"{described(outcome, why, lines)}; in all {summary}", fix)
+    yield ok(summary)
 
 
 def webhooks(stack: Deployed) -> Findings:
@@ -113,3 +117,58 @@ def oldest_deferred(stack: Deployed) -> tuple[float, str]:
 def clock(at: float) -> str:
     """Return a time of day."""
     return f"{datetime.fromtimestamp(at, UTC):%H:%M:%S} UTC"
+
+
+def queue(stack: Deployed) -> Findings:
+    """No message has been waiting for long."""
+    visible, hidden = message_counts(stack.client("sqs"), stack.outputs["QueueUrl"])
+    if not visible + hidden:
+        yield ok("empty")
+        return
+    text = f"{visible + hidden} waiting, {hidden} of them in progress or deferred"
+    unread_s, (deferred_s, order) = oldest_unread_s(stack), oldest_deferred(stack)
+    if order:
+        text += f"; the oldest that was tried, order {order}, has waited for {duration(deferred_s)}"
+    if unread_s:
+        text += f"; the oldest that was not, for {duration(unread_s)}"
+    if max(unread_s, deferred_s) >= WAITING_LONG_S:
+        section = "WaitingOrdersAlarm" if deferred_s >= unread_s else "UnreadOrdersAlarm"
+        yield problem(text, f"Nothing is lost. Fix the problems above (docs/operations.md, {section})")
+    yield ok(text)
+
+
+def oldest_unread_s(stack: Deployed) -> float:
+    """Return the age that SQS has measured, which leaves out what was received three times; 0 without one."""
+    name, now = stack.outputs["QueueArn"].rpartition(":")[2], datetime.now(UTC)
+    measured = stack.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/SQS",
+        MetricName="ApproximateAgeOfOldestMessage",
+        Dimensions=[{"Name": "QueueName", "Value": name}],
+        StartTime=now - timedelta(minutes=10),
+        EndTime=now,
+        Period=600,
+        Statistics=["Maximum"],
+    )
+    return max((point["Maximum"] for point in measured["Datapoints"]), default=0.0)
+
+
+def dead_letters(stack: Deployed) -> Findings:
+    """No message is in the dead-letter queue."""
+    sqs, url, kept = stack.client("sqs"), stack.outputs["DeadLetterQueueUrl"], "MessageRetentionPeriod"
+    count = sum(message_counts(sqs, url))
+    sample = take(sqs, url, limit=min(count, DEAD_LETTERS_READ), hidden_s=DEAD_LETTERS_HIDDEN_S)
+    put_back(sqs, url, sample)
+    if not count:
+        yield ok("none")
+    elif not sample:
+        text = f"about {count}, all of them hidden: somebody is reading them"
+        yield unknown(text, "Run the doctor again in a minute")
+    else:
+        codes = in_words(Counter(letter.code for letter in sample))
+        read = f" among the {len(sample)} that were read" if len(sample) < count else ""
+        kept_s = int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[kept])["Attributes"][kept])
+        left = duration(min(letter.sent_at for letter in sample) + kept_s - time.time())
+        yield problem(
+            f"about {count}: {codes}{read}; SQS deletes the oldest of them in {left}",
+            f"To see them: make dead-letters STACK={stack.name} (docs/operations.md, DeadLetterAlarm)",
+        )

@@ -52,7 +52,8 @@ def find_order(value: Any, depth: int = 8) -> dict[str, Any]:
 
 def as_id(value: object) -> str:
     """Return an id as text; empty if it cannot be one."""
-    return str(value) if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", str(value or "")) else ""
+    text = str(value) if type(value) in (int, str) else ""
+    return text if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text) else ""
 
 
 def take(

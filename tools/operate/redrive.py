@@ -61,7 +61,7 @@ class DeadLetters:
                 line = "  ".join(f"{cell or '-':<{width}}" for cell, width in zip(row, widths, strict=True))
                 print(line.rstrip(), *text, sep="\n    ")
             codes = Counter(letter.code for letter in letters)
-            print(f"\n{len(letters)} dead letters: {in_words(codes)}. Nothing was changed.\n")
+            print(f"\n{in_words(codes)}. Nothing was changed.\n")
             for code in [*codes, EVERY_CODE]:
                 print(f"  make redrive STACK={self._name} CODE={code}")
             print(f"  make dead-letters STACK={self._name} DELETE=1 CODE=...\n\nORDER=... selects by order.")

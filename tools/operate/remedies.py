@@ -8,16 +8,21 @@ INTEGRATOR = (
     f"write to {CLOPOS}"
 )
 
+UNKNOWN_CREDENTIALS = (
+    f"The restaurant finds the right ones {ADD_ON} (a new client_secret comes from {CLOPOS}). Run: {{store}}"
+)
+
 #: What Clopos says, and who can help. The first that fits counts.
 BY_WORDS = {
     "client is disabled": DISABLED,
     "client disabled": DISABLED,
     "access to module": "The brand has not subscribed to this module: the restaurant asks Clopos",
-    "test mode": "A test integrator and a production brand, or the reverse: a right integrator_id "
+    "test mode": "A test integrator and a production brand, or the reverse: the right integrator_id "
     f"comes from {CLOPOS}. Run: {{store}}",
     "invalid integrator": INTEGRATOR,
     "invalid ***": INTEGRATOR,  # what redaction leaves of it, if the id itself contains the word
     "credentials secret": "Run: {store}",
+    "credentials": UNKNOWN_CREDENTIALS,
 }
 BY_CODE = {
     "clopos_unavailable": f"Clopos is down. Nothing on the queue is lost: wait, and tell {CLOPOS}",
@@ -33,10 +38,6 @@ ROLE = (
     f"role the right, {ADD_ON}"
 )
 REFUSED = "Even a new token is refused: compare brand and venue with the credentials. Run: {store}"
-UNKNOWN_CREDENTIALS = (
-    f"The restaurant finds the right ones {ADD_ON} (a new client_secret comes from {CLOPOS}). Run: {{store}}"
-)
-
 #: Sections of docs/operations.md, if it is neither the access nor the refresh.
 SECTIONS = {"rate_limited": "ThrottledAlarm", "internal_error": "Version alarms"}
 

@@ -3,6 +3,7 @@
 import re
 
 from local.paths import ROOT
+
 from tests.conftest import FUNCTIONS, eventually
 
 TABLE = re.compile(r"### The keys of the log\n.*?\n\n(\|.*?)\n\n", re.DOTALL)

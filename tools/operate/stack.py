@@ -129,7 +129,8 @@ class Deployed:
         if self.endpoint:
             return "make start"
         command = "make build && .venv/bin/sam deploy"
-        for section, commands in tomllib.loads(SAMCONFIG.read_text()).items():
+        samconfig = SAMCONFIG.read_text() if SAMCONFIG.exists() else ""
+        for section, commands in tomllib.loads(samconfig).items():
             tables = [commands.get(name, {}) for name in ("deploy", "global") if isinstance(commands, dict)]
             if self.name in [table.get("parameters", {}).get("stack_name") for table in tables]:
                 return command if section == "default" else f"{command} --config-env {section}"

@@ -2,12 +2,11 @@
 
 import re
 
-from local.paths import ROOT
-
+from local.common import ROOT
 from tests.conftest import FUNCTIONS, eventually
 
 TABLE = re.compile(r"### The keys of the log\n.*?\n\n(\|.*?)\n\n", re.DOTALL)
-ONLY_IN_BUGS = {"stack"}
+RARE = {"stack", "count"}  # in the lines about a bug, or about an unreachable event bus
 
 
 def documented():
@@ -33,5 +32,5 @@ def test_every_key_of_the_log_is_in_the_manual_and_every_key_of_the_manual_in_th
         lines = [line for name in FUNCTIONS for line in stack.logs(name) if "_aws" not in line]
         return {key for line in lines for key in line}
 
-    eventually(lambda: documented() - found() <= ONLY_IN_BUGS)
+    eventually(lambda: documented() - found() <= RARE)
     assert found() <= documented()

@@ -52,8 +52,11 @@ def run(options: argparse.Namespace) -> bool:
     if options.command == "doctor":
         return diagnose(stack, refresh=options.refresh, order_id=options.order)
     if options.command == "orders":
-        for (outcome, why), lines in groups(read_log(stack, float(options.minutes or 15) * 60)).items():
+        minutes = float(options.minutes or 15)
+        found = groups(read_log(stack, minutes * 60))
+        for (outcome, why), lines in found.items():
             print(described(outcome, why, lines))
+        print(f"{sum(map(len, found.values()))} orders in {minutes:g} minutes")
     elif options.command == "dead-letters":
         letters, chosen = DeadLetters(stack, options.code, options.order), options.code or options.order
         if options.delete:
@@ -85,8 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = str(error)
     except AWS_ERRORS as error:  # a permission is missing, or the service cannot be reached
         reason = explain(error, os.environ.get("AWS_ENDPOINT_URL", ""))
-    except KeyboardInterrupt:
-        return 130  # as a shell would tell of Ctrl-C
+    except (KeyboardInterrupt, EOFError):
+        return 130  # as a shell would tell of Ctrl-C; Ctrl-D answers no question either
     if options.command == "doctor":
         print(f"problem  stack: {reason}")
     else:

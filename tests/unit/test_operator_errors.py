@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from tools.operate import outputs, stack
 from tools.operate.dead_letters import find_order
+from tools.operate.remedies import remedy
 from tools.operate.stack import Deployed, duration, explain
 
 
@@ -45,6 +46,13 @@ def refused(code, message):
 )
 def test_a_failed_call_is_explained(error, sentence):
     assert explain(error).startswith(sentence)
+
+
+def test_an_order_that_waits_for_the_right_credentials_says_where_they_are():
+    said = "clopos_access_denied: Clopos says 401 Invalid client credentials"
+    assert remedy("s", "clopos_access_denied", said, 401).startswith(
+        "The restaurant finds the right ones in its"
+    )
 
 
 @pytest.mark.parametrize(

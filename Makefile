@@ -21,7 +21,7 @@ unexport MAKEFLAGS MFLAGS MAKELEVEL PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONDO
     PIP_PLATFORM PIP_PYTHON_VERSION PIP_IMPLEMENTATION PIP_ABI PIP_REPORT PIP_QUIET PIP_VERBOSE PIP_LOG
 # Only these targets use the operator's own AWS account (or AWS_ENDPOINT_URL).
 OPERATE := outputs doctor orders dead-letters redrive credentials webhook-secret
-ifeq ($(filter $(OPERATE),$(MAKECMDGOALS)),)
+ifeq ($(filter $(OPERATE) package,$(MAKECMDGOALS)),)
 unexport AWS_PROFILE AWS_DEFAULT_PROFILE AWS_ENDPOINT_URL
 endif
 

@@ -46,7 +46,7 @@ def troubled(stack, clopos, sqs, deployed_queues):
     as_deployed = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(VISIBILITY_S)})
     # Pacing is tested elsewhere; here no call should wait for the next minute.
-    clopos.configure(quota=10**6, failed_quota=10**6, auth_quota=10**6, latency=0.1, strict=True)
+    clopos.configure(quota=40_000, failed_quota=40_000, auth_quota=40_000, latency=0.1, strict=True)
     for n in (*BY_API, *BY_WEBHOOK, *BY_QUEUE):
         if n not in UNKNOWN:
             clopos.add_order(n, status="DELIVERED" if n in DELIVERED else "PENDING")

@@ -47,7 +47,7 @@ def test_the_description_has_the_routes_of_the_contract_and_no_other():
 @pytest.fixture
 def signatures(stack, clopos, deployed_queues):
     """How a caller of each route signs; Clopos has no limit meanwhile."""
-    clopos.configure(quota=10**6, failed_quota=10**6)
+    clopos.configure(quota=40_000, failed_quota=40_000)
     stack.refresh_token()
     return {"/orders/{id}": SigV4(), "/webhooks/cancellations": stack.webhook_auth()}
 

@@ -117,7 +117,7 @@ def test_requests_go_where_an_untrimmed_botocore_sends_them():
 def test_hundreds_of_cancellations_read_the_token_once_and_open_one_connection(
     clopos, call_api, aws_calls, connections
 ):
-    clopos.configure(quota=10**6, failed_quota=10**6)
+    clopos.configure(quota=40_000, failed_quota=40_000)
     for _ in range(300):
         assert call_api(108).status == 200
     assert [operation for operation, _ in aws_calls] == ["GetSecretValue"]
@@ -127,7 +127,7 @@ def test_hundreds_of_cancellations_read_the_token_once_and_open_one_connection(
 def test_many_batches_read_the_token_once_and_open_a_connection_a_thread(
     clopos, run_batch, function, aws_calls, connections
 ):
-    clopos.configure(quota=10**6, failed_quota=10**6)
+    clopos.configure(quota=40_000, failed_quota=40_000)
     for _ in range(25):
         assert run_batch(*({"order_id": 108} for _ in range(10))).fates == ["done"] * 10
     assert [operation for operation, _ in aws_calls].count("GetSecretValue") == 1

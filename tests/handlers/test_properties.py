@@ -161,7 +161,7 @@ situations = st.fixed_dictionaries(
 
 def prepare(clopos, status, strict, puts, gets):
     clopos.reset()
-    clopos.configure(strict=strict, quota=10**6, failed_quota=10**6)
+    clopos.configure(strict=strict, quota=40_000, failed_quota=40_000)
     clopos.add_order(108, status=status)
     clopos.fail(108, *puts)
     if gets:

@@ -147,15 +147,13 @@ class Stack:
             log("unexpected error", error=repr(exc), stack=traceback.format_tb(exc.__traceback__))
             return errors.CancelError("internal_error", "a bug")
 
-        def thread(target: Any, daemon: bool) -> Any:
-            return SimpleNamespace(start=lambda: scheduler.start(target))
-
         names = {
             "time": SimpleNamespace(
                 time=lambda: scheduler.now, monotonic=scheduler.monotonic, sleep=scheduler.sleep
             ),
             "random": scheduler.random,
-            "threading": SimpleNamespace(Lock=scheduler.Lock, Thread=thread),
+            "threading": SimpleNamespace(Lock=scheduler.Lock),
+            "run_in_thread": scheduler.start,
             "Future": scheduler.Future,
             "Connections": self.clopos.connections(exchange.Exchange),
             "tls_context": lambda: None,

@@ -7,7 +7,6 @@ When a test ends, everything that a handler has output is searched for secrets: 
 """
 
 import base64
-import contextlib
 import importlib
 import io
 import json
@@ -267,10 +266,11 @@ def refreshable(environment, secret, function, monkeypatch):
         if not running.acquire(blocking=False):
             error = {"Code": "TooManyRequestsException", "Message": "Rate Exceeded."}
             raise ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": 429}}, "Invoke")
-        with contextlib.ExitStack() as stack:
-            stack.callback(running.release)
+        try:
             event = json.loads(parameters["Payload"])
             result = function("token_refresh").handler(event, LambdaContext(remaining_s=15))
+        finally:
+            running.release()
         return {"StatusCode": 200, "Payload": io.BytesIO(json.dumps(result).encode())}
 
     monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", call)

@@ -19,7 +19,6 @@ from local.simulator.refusals import STATES as STATES
 from local.simulator.refusals import STYLES as STYLES
 from local.simulator.server import Simulator as Simulator
 from local.simulator.settings import CREDENTIALS as CREDENTIALS
-from local.simulator.settings import EXPIRIES as EXPIRIES
 from local.simulator.settings import Settings as Settings
 from local.simulator.state import CUSTOMER as CUSTOMER
 from local.simulator.state import STATUSES as STATUSES

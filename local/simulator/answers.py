@@ -28,10 +28,6 @@ class Call:
     def __post_init__(self) -> None:
         self.headers = CaseInsensitiveDict(self.headers)
 
-    def as_json(self) -> Json:
-        """Return the fields, for the controls."""
-        return vars(self) | {"headers": dict(self.headers)}
-
 
 @dataclasses.dataclass(frozen=True)
 class Answer:

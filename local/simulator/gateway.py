@@ -34,7 +34,8 @@ class Gateway:
         app.router.add_put(order, partial(self._serve, self._answer_order, "latency"))
         app.router.add_get(order, partial(self._serve, self._answer_order, "latency"))
         app.router.add_post(auth, partial(self._serve, self._answer_auth, "auth_latency"))
-        app.router.add_route("*", "/{path:.*}", partial(self._serve, _no_route, ""))
+        no_route = (refuse("no_route"), None)
+        app.router.add_route("*", "/{path:.*}", partial(self._serve, lambda _: no_route, ""))
 
     async def _serve(
         self, answer_to: Callable[[Call], Outcome], latency: str, request: web.Request
@@ -152,10 +153,6 @@ def _with_rate_limit(answer: Answer, *tiers: Window) -> Answer:
     """Return an answer with the headers of the tier that is closest to its limit, if there are tiers."""
     headers = min(tiers, key=Window.left).headers() if tiers else {}
     return dataclasses.replace(answer, headers=headers | answer.headers)
-
-
-def _no_route(call: Call) -> Outcome:
-    return refuse("no_route"), None
 
 
 async def _record(request: web.Request) -> Call:

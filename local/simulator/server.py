@@ -67,7 +67,6 @@ class Simulator(SimulatorClient):
 async def serve(state: State, host: str, port: int, tls: bool, announce: Callable[[Address], object]) -> None:
     """Serve until stopped; `announce` is called when the server listens. The rest is as for `Simulator`."""
     app = web.Application(middlewares=[aiohttp_middleware()])
-    app.router.add_get(CONTROLS_PATH, _list_controls)
     app.router.add_post(CONTROLS_PATH + "{name}", partial(_control, state))
     Gateway(state).add_routes(app)
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
@@ -89,10 +88,6 @@ async def serve(state: State, host: str, port: int, tls: bool, announce: Callabl
             await stopped.wait()
     finally:
         await runner.cleanup()
-
-
-async def _list_controls(request: web.Request) -> web.Response:
-    return web.json_response({name: getattr(State, name).__doc__ for name in CONTROLS})
 
 
 async def _control(state: State, request: web.Request) -> web.Response:

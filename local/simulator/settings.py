@@ -26,8 +26,6 @@ EXPIRIES: dict[str, Callable[[int, int], Json]] = {
     "absurd": lambda lifetime, at: {"expires_at": 10**400},
     "none": lambda lifetime, at: {},
 }
-# What a backend that is made for browsers answers to a call that it refuses.
-BROWSER_ANSWERS = ("html", "redirect")
 
 
 def _option(default: Any, text: str, allowed: Collection[str] = ()) -> Any:
@@ -55,7 +53,7 @@ class Settings:
     vocabulary: str = _option("errors", "which documentation refusals follow", VOCABULARIES)
     expiry: str = _option("documented", "how /auth says when a token expires", EXPIRIES)
     for_browsers: str = _option(
-        "", "what a refused call gets unless it accepts JSON; empty for JSON anyway", ("", *BROWSER_ANSWERS)
+        "", "what a refused call gets unless it accepts JSON", ("", "html", "redirect")
     )
     seed_orders: int = _option(0, "start with this many pending orders, 1 to N")
 

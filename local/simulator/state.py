@@ -23,12 +23,9 @@ STATUSES = (
     *("PENDING", "RECEIVED", "DELIVERED", "IGNORE"),  # documented; the others were seen on a live brand
     *("NEW", "SCHEDULED", "IN_PROGRESS", "READY", "PICKED_UP", "CONFIRMED", "COMPLETED", "CANCELLED"),
 )
-NOTHING = ("integration_uuid", "integration_id", "integration_response", "customer_ref_id")
-NEW_ORDER: Json = dict.fromkeys(NOTHING) | {
-    "type": "CALL_CENTER_ORDER",
-    "integration": "call_center_new",
-    "integration_status": "CREATED",
-}
+NEW_ORDER: Json = {"type": "CALL_CENTER_ORDER", "integration": "call_center_new"}
+NEW_ORDER |= {"integration_status": "CREATED", "customer_ref_id": None}
+NEW_ORDER |= {"integration_uuid": None, "integration_id": None, "integration_response": None}
 # The personal data of every order. Nothing else contains these texts, so that tests can search for them.
 CUSTOMER = {
     "name": "Obviously Fake Customer",
@@ -136,7 +133,8 @@ class State:
     def calls(self, order_id: int | str | None = None, method: str | None = "PUT") -> list[Json]:
         """Return the calls received, oldest first. None means any order, or any method."""
         found = (call for call in self.recorded if method in (None, call.method))
-        return [call.as_json() for call in found if order_id is None or call.order_id == str(order_id)]
+        found = (call for call in found if order_id is None or call.order_id == str(order_id))
+        return [vars(call) | {"headers": dict(call.headers)} for call in found]
 
     def script(self, calls: str, faults: Sequence[AnyFault], repeat: int | None) -> None:
         """Add faults for some calls: ``auth``, ``PUT`` or ``GET`` (of all orders), ``PUT 108``."""

@@ -138,11 +138,6 @@ def test_auth_may_tell_the_expiry_in_other_ways(clopos, expiry, said):
     assert told == {key: value.replace("AT", at) for key, value in said.items()}
 
 
-def test_auth_refuses_wrong_values(clopos):
-    assert auth(clopos, integrator_id="x").json()["error"] == "Invalid integrator_id"
-    assert auth(clopos, client_secret="wrong").json()["message"] == "Invalid client credentials"
-
-
 def test_a_token_can_be_unknown_expired_or_revoked(clopos, token):
     assert requests.get(f"{clopos.url}/orders/108", timeout=10).json()["error"] == "Headers are missing"
     assert put(clopos, "nonsense").json()["error"] == "Invalid token"

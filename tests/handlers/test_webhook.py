@@ -14,7 +14,7 @@ OTHER_SECRET = "whsec_" + base64.b64encode(b"another-fake-secret-of-32-bytes!").
 # Nobody is authenticated by any of these: they are empty, not strict base64, or too short to be safe.
 UNUSABLE = [
     *(" ", "whsec_", "whsec_a", b"\x00\x01", "whsec_QQ=="),
-    *(f"v1,{OTHER_SECRET}", json.dumps({"secret": OTHER_SECRET}), OTHER_SECRET.replace("a", "a ")),
+    *(f"v1,{OTHER_SECRET}", json.dumps({"secret": OTHER_SECRET}), f"{OTHER_SECRET[:20]} {OTHER_SECRET[20:]}"),
 ]
 
 
@@ -157,7 +157,7 @@ def test_a_webhook_of_another_type_is_ignored_visibly_in_any_shape(call_webhook,
     assert call_webhook(body, secret=OTHER_SECRET).status == 401  # it has to be signed as well
 
 
-@pytest.mark.parametrize("type_", ["ORDER.CANCELLED", "", None])
+@pytest.mark.parametrize("type_", ["ORDER.CANCELLED", "", 7])
 def test_a_type_has_to_be_exactly_one_of_the_stacks(call_webhook, type_):
     assert call_webhook({"type": type_, "data": {"order_id": 132}}).body["data"]["ignored"] == str(type_)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Self
@@ -21,16 +22,25 @@ from local.emulator.clients import Queue, aws_client
 from local.emulator.deploy import deploy
 from local.emulator.server import XRAY_DAEMON, emulator
 from local.signing import SigV4, StandardWebhooks
-from local.simulator import CREDENTIALS, Simulator
+from local.simulator import CREDENTIALS, Fault, Simulator
 
 STACK_NAME = "clopos-cancel"
 IGNORE = '{"status": "IGNORE"}'
+
+#: A refusal for no documented reason, in the form that a live brand was seen to send: a list of errors.
+LOCKED = {
+    "message": "Order is locked",
+    "type": "server_side",
+    "exception": "LockedException",
+    "http_code": 409,
+}
+REFUSED_AT_FIRST = Fault(200, {"success": False, "error": [LOCKED]}, name="refused at first")
 
 CALL_TIMEOUT_S = 60  # API Gateway answers within 29 s
 
 
 class LocalStack:
-    """The deployed stack, for as long as the ``with`` block lasts.
+    """The deployed stack, for as long as the ``with`` block lasts; it raises `StackError` if it cannot start.
 
     Parameters
     ----------
@@ -62,13 +72,6 @@ class LocalStack:
         The address of the emulator.
     emulator : subprocess.Popen
         The emulator; the functions run in its child processes.
-    queue, dead_letters : Queue
-        The stack's queue, and its dead-letter queue.
-
-    Raises
-    ------
-    StackError
-        From the ``with`` statement, if the stack cannot be started.
     """
 
     outputs: dict[str, str]
@@ -95,22 +98,42 @@ class LocalStack:
         self._xray_daemon = xray_daemon
         self._report = report
         self._clients: dict[str, Any] = {}
+        self._creating = threading.Lock()
+        self.has_simulator = not clopos_base_url
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as started:
-            if not self._clopos_base_url:
+            if self.has_simulator:
                 self._report("Starting the Clopos simulator")
                 self.clopos = started.enter_context(Simulator(HOST, self._clopos_port, **self._settings))
+                started.callback(self._report, "Stopping the Clopos simulator")
             self._report("Starting the AWS emulator")
             self.endpoint, self.emulator = started.enter_context(emulator(self._aws_port, self._xray_daemon))
+            started.callback(self._report, "Stopping the AWS emulator")
             self._report("Deploying the stack")
-            self.outputs = self._deploy()
+            clopos_url = self.clopos.url if self.has_simulator else self._clopos_base_url
+            parameters = {**self._parameters, "CloposBaseUrl": clopos_url}
+            outputs = deploy(self.client, self.endpoint, STACK_NAME, parameters)
+            self.outputs = outputs | {"AwsEndpointUrl": self.endpoint, "CloposUrl": clopos_url}
             self._fill_secrets()
             self._stop = started.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._stop.close()
+
+    def _fill_secrets(self) -> None:
+        if self.has_simulator:
+            self._put_secret("CredentialsSecretArn", CREDENTIALS)
+            self.refresh_token()
+        else:
+            self._put_secret("TokenSecretArn", {"token": "local-token"})
+            if self._credentials:
+                self._put_secret("CredentialsSecretArn", self._credentials)
+
+    def _put_secret(self, output: str, value: Mapping[str, str]) -> None:
+        client = self.client("secretsmanager")
+        client.put_secret_value(SecretId=self.outputs[output], SecretString=json.dumps(value))
 
     # -- calls
 
@@ -143,22 +166,17 @@ class LocalStack:
         headers: Mapping[str, str] | None = None,
     ) -> requests.Response:
         """Send JSON to the API. Several threads may do so at a time."""
+        url, headers = self.outputs["ApiUrl"] + path, {"Content-Type": "application/json", **(headers or {})}
         with requests.Session() as session:
             session.trust_env = False  # use no proxy and no .netrc
             return session.request(
-                method,
-                self.outputs["ApiUrl"] + path,
-                data=body.encode(),
-                headers={"Content-Type": "application/json", **(headers or {})},
-                auth=auth,
-                timeout=CALL_TIMEOUT_S,
+                method, url, data=body.encode(), headers=headers, auth=auth, timeout=CALL_TIMEOUT_S
             )
 
     def refresh_token(self) -> dict[str, Any]:
         """Run the token refresh function, as its schedule does, and return its result."""
-        answer = self.client("lambda").invoke(
-            FunctionName=self.outputs["TokenRefreshFunctionName"], Payload=b"{}"
-        )
+        name = self.outputs["TokenRefreshFunctionName"]
+        answer = self.client("lambda").invoke(FunctionName=name, Payload=b"{}")
         result: dict[str, Any] = json.load(answer["Payload"])
         if "FunctionError" in answer:
             raise StackError(f"The token refresh failed: {json.dumps(result)}")
@@ -168,9 +186,10 @@ class LocalStack:
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of the emulator."""
-        if service not in self._clients:
-            self._clients[service] = aws_client(service, self.endpoint)
-        return self._clients[service]
+        with self._creating:  # boto3 cannot create clients in several threads at once
+            if service not in self._clients:
+                self._clients[service] = aws_client(service, self.endpoint)
+            return self._clients[service]
 
     @cached_property
     def queue(self) -> Queue:
@@ -184,10 +203,10 @@ class LocalStack:
 
     def physical_id(self, logical_id: str) -> str:
         """Return the physical id of a resource of the template."""
-        answer = self.client("cloudformation").describe_stack_resource(
+        described = self.client("cloudformation").describe_stack_resource(
             StackName=STACK_NAME, LogicalResourceId=logical_id
         )
-        return str(answer["StackResourceDetail"]["PhysicalResourceId"])
+        return str(described["StackResourceDetail"]["PhysicalResourceId"])
 
     def log_lines(self, function: str) -> list[str]:
         """Return what the function with this logical id has logged so far, oldest first."""
@@ -205,23 +224,3 @@ class LocalStack:
     def logs(self, function: str) -> list[dict[str, Any]]:
         """Return the JSON objects among `log_lines`: the lines of the code, not those of Lambda."""
         return [json.loads(line) for line in self.log_lines(function) if line.startswith("{")]
-
-    def _deploy(self) -> dict[str, str]:
-        clopos_base_url = self._clopos_base_url or self.clopos.url
-        parameters = {**self._parameters, "CloposBaseUrl": clopos_base_url}
-        outputs = deploy(self.client, self.endpoint, STACK_NAME, parameters)
-        return outputs | {"AwsEndpointUrl": self.endpoint, "CloposUrl": clopos_base_url}
-
-    def _fill_secrets(self) -> None:
-        if self._clopos_base_url:
-            self._put_secret("TokenSecretArn", {"token": "local-token"})
-            if self._credentials:
-                self._put_secret("CredentialsSecretArn", self._credentials)
-        else:
-            self._put_secret("CredentialsSecretArn", CREDENTIALS)
-            self.refresh_token()
-
-    def _put_secret(self, output: str, value: Mapping[str, str]) -> None:
-        self.client("secretsmanager").put_secret_value(
-            SecretId=self.outputs[output], SecretString=json.dumps(value)
-        )

@@ -1,7 +1,7 @@
 """A live page of the local stack: queues, results, errors, alarms, and buttons to try it out.
 
-``make start`` serves it. `controls` sends an order; `watch` reads its outcome from logs, queues, traces and
-events; `regions.html` renders it as HTML; and `view` shows it in a browser.
+``make start`` serves it. `actions` does what the buttons say; `state` reads what became of it from logs,
+queues, traces and events; `server` hands both to the page: `index.html`, `page.js` and `style.css`.
 """
 
 from local.page.server import serve

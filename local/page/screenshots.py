@@ -1,73 +1,92 @@
 """Take the screenshots of the page that the documentation shows: ``python -m local.page.screenshots``."""
 
+import base64
+import contextlib
+import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
-from selenium.webdriver.common.action_chains import ActionChains
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import presence_of_element_located
 from selenium.webdriver.support.wait import WebDriverWait
 
-from local.common import ROOT, say
+from local.common import ROOT, run_command, say
 from local.emulator.xray import Traces
 from local.page import serve
-from local.page.browser import CHROMEDRIVER, CHROMIUM, chromium, resize, screenshot
 from local.stack import LocalStack
 
-SHOTS = {"page.png": (1280, "light"), "page-narrow-dark.png": (400, "dark")}
-ORDERS = 24
-TIMEOUT_S = 30
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+CHROMEDRIVER = shutil.which("chromedriver")
+FLAGS = (  # no background connections
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --hide-scrollbars"
+)
+SHOTS = {"page.png": (1280, "light"), "page-narrow-dark.png": (390, "dark")}
+# What is pressed, and the outcome that is waited for.
+STEPS = {
+    "by queue": "cancelled",
+    "already accepted": "order_not_cancellable",
+    "unknown to Clopos": "order_not_found",
+    "by webhook": "accepted",
+    "revoke": "",
+    "by API": "api",
+    "503": "",
+    "refused at first": "clopos_unavailable",
+}
 SETTLED_S = 2.5  # two refreshes, and the time until a deferred message is received again
 
 
-def take(url: str, write: Callable[[str, bytes], object]) -> None:
-    """Press some buttons, wait for their results, and take a screenshot in each size."""
-    with chromium() as browser:
-        wait = WebDriverWait(browser, TIMEOUT_S)
+@contextlib.contextmanager
+def chromium() -> Iterator[webdriver.Chrome]:
+    """Run a headless browser without a profile; `CHROMIUM` and `CHROMEDRIVER` must have been found."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        for flag in (*FLAGS.split(), f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        with webdriver.Chrome(options, Service(str(CHROMEDRIVER))) as browser:
+            yield browser
 
-        def press(button: str) -> None:
-            browser.find_element(By.XPATH, f"//button[normalize-space()='{button}']").click()
-            ActionChains(browser).move_to_element(browser.find_element(By.TAG_NAME, "h1")).perform()
 
-        def await_result(outcome: str, source: str) -> None:
-            cells = f"//tr[td[normalize-space()='{source}']][td[starts-with(normalize-space(), '{outcome}')]]"
-            wait.until(lambda browser: browser.find_elements(By.XPATH, cells))
-
-        browser.get(url)
-        resize(browser, 1280)
-        wait.until(lambda browser: browser.find_elements(By.CSS_SELECTOR, ".tiles dd"))
-        press("by queue")
-        await_result("cancelled", "queue")
-        press("already accepted")
-        press("unknown to Clopos")
-        await_result("rejected", "queue")
-        press("by webhook")
-        await_result("accepted", "webhook")
-        press("revoke")
-        press("by API")
-        await_result("cancelled", "api")
-        press("503")
-        press("by queue")
-        await_result("deferred", "queue")
-        time.sleep(SETTLED_S)
-        for name, (width, scheme) in SHOTS.items():
-            resize(browser, width, scheme=scheme)
-            time.sleep(SETTLED_S)
-            write(name, screenshot(browser))
+def resize(browser: webdriver.Chrome, width: int, scheme: str = "light") -> None:
+    """Set the color scheme and the page's width in CSS pixels, which may be smaller than a window can be."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    scheme_feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme_feature]})
 
 
 def main() -> None:
-    """Start a stack and take the screenshots."""
+    """Start a stack, press some buttons, and take a screenshot in each size."""
     if not (CHROMIUM and CHROMEDRIVER):
         sys.exit("Chromium and its driver are needed. On Debian: apt install chromium chromium-driver")
     with (
         Traces() as traces,
-        LocalStack(settings={"seed_orders": ORDERS}, xray_daemon=traces.address, report=say) as stack,
+        LocalStack(settings={"seed_orders": 24}, xray_daemon=traces.address, report=say) as stack,
         serve(stack, traces) as url,
+        chromium() as browser,
     ):
-        take(url, lambda name, image: (ROOT / "docs" / name).write_bytes(image))
-    say(f"Written: {', '.join(f'docs/{name}' for name in SHOTS)}")
+        resize(browser, 1280)
+        browser.get(url)
+        for button, outcome in STEPS.items():
+            browser.find_element(By.XPATH, f"//button[normalize-space()='{button}']").click()
+            shown = f"//*[@id='results'][contains(., '{outcome}')]"
+            WebDriverWait(browser, 30).until(presence_of_element_located((By.XPATH, shown)))
+        for name, (width, scheme) in SHOTS.items():
+            resize(browser, width, scheme)
+            time.sleep(SETTLED_S)
+            height = browser.execute_script("return document.documentElement.scrollHeight")
+            clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+            shot = {"captureBeyondViewport": True, "clip": clip}
+            image = browser.execute_cdp_cmd("Page.captureScreenshot", shot)["data"]
+            (ROOT / "docs" / name).write_bytes(base64.b64decode(image))
+            say(f"Written: docs/{name}")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -1,78 +1,106 @@
 """Serve the page and the API reference on a port of this machine."""
 
 import contextlib
-import socket
+import json
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
-import uvicorn
 from aws_lambda_powertools.event_handler.openapi import swagger_ui
-from fastapi import FastAPI
-from nicegui import ui
-from starlette.responses import FileResponse
-from starlette.staticfiles import StaticFiles
 
-from local.browser_guard import guarded
+from local.browser_guard import refusal
 from local.common import HOST, ROOT
 from local.emulator.xray import Traces
-from local.page.controls import Controls
-from local.page.view import View
-from local.page.watch import Watch
+from local.page.actions import STOPPED, Actions
+from local.page.state import State
 from local.stack import LocalStack
 
-HERE = Path(__file__).parent
-SHUTDOWN_S = 1  # the longest that an open browser may delay the end
+HERE, SWAGGER_UI = Path(__file__).parent, Path(swagger_ui.__file__).parent
+FILES = {
+    "/": (HERE / "index.html", "text/html"),
+    "/page.js": (HERE / "page.js", "text/javascript"),
+    "/style.css": (HERE / "style.css", "text/css"),
+    "/api": (HERE / "api.html", "text/html"),
+    "/swagger-ui.css": (SWAGGER_UI / "swagger-ui.min.css", "text/css"),
+    "/swagger-ui.js": (SWAGGER_UI / "swagger-ui-bundle.min.js", "text/javascript"),
+}
 
 
 @contextlib.contextmanager
 def serve(stack: LocalStack, traces: Traces, port: int = 0) -> Iterator[str]:
-    """Serve the page on a port (0: any free one) in a thread of its own, and yield its address.
+    """Serve the page on a port (0: any free one) in threads of its own, and yield its address."""
+    state, actions, reading = State(stack, traces), Actions(stack), threading.Lock()
 
-    NiceGUI cannot remove pages, so this works only once per process.
-    """
-    watch = Watch(stack, traces)
-    controls = Controls(stack, watch.dead_letters)
-    app = FastAPI(openapi_url=None)
-    with ThreadPoolExecutor(1) as watching, socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
-        listener.listen()  # requests that come before the server is ready wait for it
+    class Page(BaseHTTPRequestHandler):
+        def parse_request(self) -> bool:
+            # The page has buttons and no password, so other sites must not be able to call it.
+            if not super().parse_request():
+                return False
+            if reason := refusal(self.headers.items()):
+                self._answer(403, "text/plain", reason.encode())
+            return reason is None
 
-        @ui.page("/")
-        def show() -> None:
-            View(watch, controls, watching)
+        def do_GET(self) -> None:
+            url = urlsplit(self.path)
+            if url.path == "/state":
+                self._answer_state(url.query)
+            elif url.path == "/openapi.json":
+                self._answer_json(_description())
+            elif url.path in FILES:
+                path, media_type = FILES[url.path]
+                self._answer(200, f"{media_type}; charset=utf-8", path.read_bytes())
+            else:
+                self._answer(404, "text/plain", b"Not found")
 
-        _serve_api_reference(app)
-        ui.run_with(
-            app,
-            title="clopos-cancel on this machine",
-            language="en-US",
-            dark=None,  # as the browser prefers
-            tailwind=False,
-            show_welcome_message=False,
-        )
-        # The page has buttons and no password, so other sites must not be able to call it.
-        config = uvicorn.Config(guarded(app), log_level="error", timeout_graceful_shutdown=SHUTDOWN_S)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        try:
-            yield f"http://{HOST}:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
+        def do_POST(self) -> None:
+            try:
+                actions.perform(*unquote(self.path).removeprefix("/actions/").split("/", 1))
+            except KeyError:
+                self._answer(404, "text/plain", b"No such action")
+            else:
+                self._answer_json({})
+
+        def _answer_state(self, chosen: str) -> None:
+            try:
+                with reading:
+                    seen = state.read(chosen)
+            except STOPPED as error:
+                self._answer(503, "text/plain", str(error).encode())
+            else:
+                answer = actions.answer if stack.has_simulator else None
+                self._answer_json(seen | {"answer": answer, "messages": list(actions.messages)})
+
+        def _answer_json(self, value: Any) -> None:
+            self._answer(200, "application/json", json.dumps(value).encode())
+
+        def _answer(self, status: int, media_type: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", media_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-cache")
+            self.end_headers()
+            with contextlib.suppress(ConnectionError):  # the browser has gone on to another page
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Log nothing: the terminal shows how to use the stack."""
+
+    server = ThreadingHTTPServer((HOST, port), Page)
+    thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://{HOST}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()  # calls that are under way end with the process
+        thread.join()
 
 
-def _serve_api_reference(app: FastAPI) -> None:
-    """Serve docs/openapi.json at /api, rendered by the Swagger UI that comes with Powertools."""
-    app.mount("/swagger-ui", StaticFiles(directory=Path(swagger_ui.__file__).parent))
-
-    @app.get("/openapi.json")
-    def description() -> FileResponse:
-        return FileResponse(ROOT / "docs" / "openapi.json")
-
-    @app.get("/api")
-    def show() -> FileResponse:
-        return FileResponse(HERE / "api.html")
+def _description() -> Any:
+    """Return docs/openapi.json without the events, which nobody can call."""
+    description = json.loads((ROOT / "docs" / "openapi.json").read_text())
+    description.pop("webhooks", None)
+    return description

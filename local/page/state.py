@@ -1,0 +1,180 @@
+"""Collect what the page shows from a running local stack. None of it is a secret."""
+
+import itertools
+import json
+import re
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from typing import Any
+
+from local.emulator.alarms import Points, alarm_states
+from local.emulator.clients import Outcomes
+from local.emulator.deploy import built_template
+from local.emulator.xray import Traces
+from local.stack import LocalStack
+
+Json = dict[str, Any]
+
+KEPT_RECORDS = 2000  # log lines and metrics, of about 500 orders
+SHOWN_RESULTS = 10
+SHOWN_ORDERS = 30
+SHOWN_BODY_CHARS = 200
+OVERLAP_MS = 2000  # log lines with the same timestamp may become visible at different times
+LOG_GROUPS = ("ApiLogGroup", "QueueLogGroup", "WebhookLogGroup", "TokenRefreshLogGroup")
+SECONDS = ("MessageAge", "TokenSecondsLeft")  # of the metrics with alarms; the others are counts
+
+
+class State:
+    """Reads the stack. Its methods block, and only one thread at a time may call them."""
+
+    def __init__(self, stack: LocalStack, traces: Traces) -> None:
+        self._stack = stack
+        self._traces = traces
+        self._template = built_template()
+        self._own_metrics = [
+            resource["Properties"]["MetricName"]
+            for resource in self._template["Resources"].values()
+            if resource["Type"] == "AWS::CloudWatch::Alarm"
+            and not resource["Properties"]["Namespace"].startswith("AWS/")
+        ]
+        self._outcomes = Outcomes(stack.client("events"), stack.client("sqs"), rule="page")
+        self._seen: dict[str, set[str]] = {stack.physical_id(name): set() for name in LOG_GROUPS}
+        self._since_ms = dict.fromkeys(self._seen, 0)
+        self._ids = itertools.count(1)
+        self._records: deque[Json] = deque(maxlen=KEPT_RECORDS)  # oldest first
+        self._orders: dict[str, str] = {}  # by their last change
+
+    def read(self, chosen: str) -> Json:
+        """Return what the page shows, with the trace of the chosen result or else of the newest one."""
+        self._records.extend(self._new_records())
+        now = time.time()
+        visible, hidden = self._stack.queue.counts()
+        dead = self._stack.dead_letters.counts().visible
+        results = [record for record in self._records if _is_result(record)]
+        results = sorted(results, key=lambda record: float(record["at"]), reverse=True)[:SHOWN_RESULTS]
+        traced = next((result for result in results if result["id"] == chosen), results[0] if results else {})
+        alarms = alarm_states(self._template, self._metrics(dead, now), now)
+        return {
+            "queue": {
+                "waiting": visible,
+                "in flight, or hidden until the next try": hidden,
+                "dead letters": dead,
+            },
+            "orders": self._changed_orders() if self._stack.has_simulator else None,
+            "statuses": {"PENDING": 0, "RECEIVED": 0, "IGNORE": 0} | Counter(self._orders.values()),
+            "results": [_shown(result) for result in results],
+            "chosen": traced.get("id"),
+            "trace": _trace(traced, self._traces),
+            "dead_letters": [_reason(letter) for letter in self._stack.dead_letters.receive(hide_s=0)],
+            "outcomes": self._outcomes.latest(),
+            "alarms": [alarm | {"unit": " s" if alarm["metric"] in SECONDS else ""} for alarm in alarms],
+        }
+
+    def _new_records(self) -> Iterator[Json]:
+        """Yield the new JSON lines of the logs: reading all of them each second would take ever longer."""
+        for group, seen in self._seen.items():
+            pages = self._stack.client("logs").get_paginator("filter_log_events")
+            events = [
+                event
+                for page in pages.paginate(logGroupName=group, startTime=self._since_ms[group])
+                for event in page["events"]
+            ]
+            for event in events:
+                if event["message"] not in seen and event["message"].startswith("{"):
+                    number = {"id": str(next(self._ids)), "at": event["timestamp"] / 1000}
+                    yield json.loads(event["message"]) | number
+            if events:
+                self._seen[group] = {event["message"] for event in events}
+                self._since_ms[group] = events[-1]["timestamp"] - OVERLAP_MS
+
+    def _metrics(self, dead: int, now: float) -> dict[str, Points]:
+        """Return the points of the metrics that have alarms, since the emulator has none.
+
+        Lambda's own `Errors` are not among them: crashes are not in the logs.
+        """
+        metrics: dict[str, Points] = {name: [] for name in self._own_metrics}  # also those without data yet
+        metrics |= {"5XXError": [], "ApproximateNumberOfMessagesVisible": [(now, dead)]}
+        for record in self._records:
+            for directive in record.get("_aws", {}).get("CloudWatchMetrics", []):
+                at = record["_aws"]["Timestamp"] / 1000
+                for metric in directive["Metrics"]:
+                    values = record[metric["Name"]]
+                    points = [(at, value) for value in (values if isinstance(values, list) else [values])]
+                    metrics.setdefault(metric["Name"], []).extend(points)
+            # Of the error codes of failed calls, all but this one have a 5xx status.
+            if record.get("outcome") == "failed" and record["result"]["error"] != "rate_limited":
+                metrics["5XXError"].append((record["at"], 1))
+        return metrics
+
+    def _changed_orders(self) -> list[tuple[str, str]]:
+        """Return the orders that changed last, newest first."""
+        statuses = self._stack.clopos.statuses()
+        changed = {
+            number: status for number, status in statuses.items() if self._orders.get(number) != status
+        }
+        kept = {
+            number: s for number, s in self._orders.items() if number in statuses and number not in changed
+        }
+        self._orders = kept | changed
+        return list(itertools.islice(reversed(self._orders.items()), SHOWN_ORDERS))
+
+
+def _is_result(record: Json) -> bool:
+    return "outcome" in record or record.get("message", "").startswith("webhook ")
+
+
+def _shown(record: Json) -> Json:
+    told = record.get("result") or {"error": record.get("error"), "message": record.get("cause")}
+    upstream = told.get("upstream") or {}
+    return {name: record.get(name) for name in ("id", "at", "order_id", "attempts", "duration_ms")} | {
+        "source": record.get("source", "webhook"),
+        "outcome": record.get("outcome") or record["message"].removeprefix("webhook "),
+        "error": told.get("error"),
+        "said": f"Clopos: {upstream['message']}" if upstream.get("message") else told.get("message"),
+    }
+
+
+def _reason(letter: Json) -> Json:
+    attributes = letter.get("MessageAttributes", {})
+    code, message = (attributes.get(name, {}).get("StringValue") for name in ("ErrorCode", "ErrorMessage"))
+    body = letter["Body"]
+    return {
+        "code": code or "received too often",  # then SQS itself has moved it
+        "message": message or "",
+        "body": body[:SHOWN_BODY_CHARS],
+        "cut": f"cut: {len(body):,} characters in all" if len(body) > SHOWN_BODY_CHARS else "",
+    }
+
+
+def _trace(record: Json, traces: Traces) -> list[Json]:
+    """Return the bars of a result's trace: `label`, `depth`, `start` and `end` (Unix seconds), and `kind`."""
+    sent = re.match(r"Root=([\w-]+)", record.get("message_trace") or "")  # by the webhook's function
+    own = {record.get("xray_trace_id", ""): record.get("source", "webhook")}
+    bars: list[Json] = []
+    for trace_id, source in (({sent[1]: "webhook"} if sent else {}) | own).items():
+        for root in traces.trace(trace_id):
+            # A batch is one trace: leave out the other orders in it.
+            if root.get("annotations", {}).get("order_id") in (None, record.get("order_id")):
+                if bars and sent and source != "webhook":
+                    start, sent = bars[0]["end"], None
+                    end = max(start, root["start_time"])
+                    bars.append({"label": "queue", "depth": 0, "start": start, "end": end, "kind": "waiting"})
+                bars += _bars(root, source)
+    return bars
+
+
+def _bars(segment: Json, source: str, depth: int = 0) -> Iterator[Json]:
+    label, kind = segment["name"].replace("##", source), "own"
+    if http := segment.get("http", {}):
+        url, status = http["request"]["url"], http.get("response", {}).get("status")
+        label = f"{http['request']['method']} {url[url.find('/', 8) :]}: {status or 'no answer'}"
+        kind = "remote" if status else "failed"
+    elif outcome := segment.get("annotations", {}).get("outcome"):
+        label += f": {outcome}"
+    if any(segment.get(flag) for flag in ("error", "fault", "throttle")):
+        kind = "failed"
+    end = segment.get("end_time", segment["start_time"])
+    yield {"label": label, "depth": depth, "start": segment["start_time"], "end": end, "kind": kind}
+    for inner in segment["subsegments"]:
+        yield from _bars(inner, source, depth + 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -115,7 +116,11 @@ def main() -> int:
     parser.add_argument("command", nargs="+")
     arguments = vars(parser.parse_args())
     command = arguments.pop("command")
-    return Step(**arguments).run(command)
+    try:
+        return Step(**arguments).run(command)
+    except KeyboardInterrupt:  # Ctrl-C in a terminal, which the command has got as well; make says so
+        Progress().clear()
+        return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":

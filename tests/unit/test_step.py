@@ -1,9 +1,11 @@
 """The steps of `make`: their output and their logs."""
 
+import subprocess
 import sys
 
 import pytest
 
+from local.common import ROOT
 from tools.step import Step, unreachable
 
 
@@ -70,3 +72,20 @@ def test_the_machine_that_cannot_be_reached_is_named(log, host):
 
 def test_any_other_failure_is_not_blamed_on_the_network():
     assert unreachable("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES\nhost='packages.example'") is None
+
+
+def test_ctrl_c_ends_a_step_without_a_traceback(tmp_path):
+    command = [sys.executable, "-c", "import os, signal; os.kill(os.getppid(), signal.SIGINT)"]
+    step = [
+        sys.executable,
+        "-m",
+        "tools.step",
+        "--title",
+        "Building",
+        "--log",
+        tmp_path / "log",
+        "--",
+        *command,
+    ]
+    ended = subprocess.run(step, cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (130, "Building\n")

@@ -38,8 +38,12 @@ run: build .venv-emulator/.installed ## Deploy to a local AWS emulator, cancel o
 	@$(PY) -m local.demo
 
 .PHONY: start
-start: build .venv-emulator/.installed ## Run the same stack, with a page, until Ctrl-C
+start: startable build .venv-emulator/.installed ## Run the same stack, with a page, until Ctrl-C
 	@exec $(PY) -m local.start
+
+.PHONY: startable
+startable: # what cannot start is refused before anything is built
+	@$(find_python) && "$$python" -m local.settings
 
 .PHONY: test
 test: build .venv-emulator/.installed ## Run all tests

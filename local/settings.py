@@ -1,17 +1,27 @@
-"""Read the environment variables with which the user configures the local stack."""
+"""The environment variables with which the user configures the local stack.
 
+=====================  ==============================================================================
+`CLOPOS_BASE_URL`      an upstream instead of the simulator
+`CLOPOS_CREDENTIALS`   the credentials for the token refresh at that upstream, as JSON
+`STACK_PARAMETERS`     parameters of the template: `Name=value`, separated by spaces
+`LOCAL_AWS_PORT`       the emulator's port (4566 for ``make start``, any free one for ``make run``)
+`LOCAL_CLOPOS_PORT`    the simulator's (4010, or any free one)
+`LOCAL_PAGE_PORT`      the page's (4080, or any free one if that is in use)
+=====================  ==============================================================================
+"""
+
+import contextlib
+import fcntl
 import json
 import os
-import re
 import shlex
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from local.common import HOST, StackError
-from local.emulator.deploy import built_template
+from local.common import HOST, STATE, StackError, run_command
 
-Json = dict[str, Any]
+AWS_PORT, CLOPOS_PORT, PAGE_PORT = "LOCAL_AWS_PORT", "LOCAL_CLOPOS_PORT", "LOCAL_PAGE_PORT"
 
 #: Parameters that the local stack sets itself, and what to do instead of setting them.
 RESERVED = {
@@ -20,14 +30,8 @@ RESERVED = {
 }
 
 
-def upstream_from_environment() -> dict[str, Any]:
-    """Return the arguments of `LocalStack` for an upstream other than the simulator, if one is set.
-
-    Raises
-    ------
-    StackError
-        If the credentials for it are not a JSON object.
-    """
+def upstream() -> dict[str, Any]:
+    """Return the arguments of `LocalStack` for an upstream other than the simulator, if one is set."""
     try:
         credentials = json.loads(os.environ.get("CLOPOS_CREDENTIALS") or "{}")
     except ValueError:  # not JSON; the error's text would quote a secret
@@ -37,113 +41,86 @@ def upstream_from_environment() -> dict[str, Any]:
     return {"clopos_base_url": os.environ.get("CLOPOS_BASE_URL", ""), "credentials": credentials}
 
 
-def parameters_from_environment() -> dict[str, str]:
-    """Return the template's parameters that the user has chosen.
-
-    Raises
-    ------
-    StackError
-        If the template does not allow one of them.
-    """
-    return parse_parameters(os.environ.get("STACK_PARAMETERS", ""), built_template())
-
-
-def port_from_environment(variable: str, default: int) -> int:
-    """Return the port in an environment variable.
-
-    Parameters
-    ----------
-    variable : str
-        Name of the environment variable.
-    default : int
-        The port to use if the variable is empty or not set; 0 means any free port.
-
-    Raises
-    ------
-    StackError
-        If it is not a port, or if it is in use.
-    """
-    value = os.environ.get(variable) or str(default)
-    if not value.isdecimal() or int(value) > 65535:
-        raise StackError(f"{variable}={value} is not a port")
-    with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as servers do: an earlier one may just have ended
-        try:
-            probe.bind((HOST, int(value)))
-        except OSError as error:  # in use, or not permitted
-            raise StackError(
-                f"Port {value} cannot be used: {error.strerror}.\n"
-                f"Stop what is using it, or choose another port: {variable}={int(value) + 10} make ..."
-            ) from error
-    return int(value)
-
-
-def optional_port_from_environment(variable: str, default: int) -> int:
-    """Return the port in an environment variable; 0 if it is not set and the default is in use."""
+def parameters(template: Mapping[str, Any]) -> dict[str, str]:
+    """Return the template's parameters that the user has chosen; CloudFormation checks their values."""
     try:
-        return port_from_environment(variable, default)
-    except StackError:
-        if os.environ.get(variable):
-            raise
-        return 0
-
-
-def parse_parameters(text: str, template: Mapping[str, Any]) -> dict[str, str]:
-    """Read parameters in the form ``Name=value``, separated by spaces; quotes keep spaces in a value.
-
-    Parameters
-    ----------
-    text : str
-        The parameters.
-    template : mapping
-        The template that declares them.
-
-    Returns
-    -------
-    dict
-        The values by the parameters' names.
-
-    Raises
-    ------
-    StackError
-        If there is no such parameter, or if the value is not allowed.
-    """
-    declared = template["Parameters"]
-    try:
-        words = shlex.split(text)
+        words = shlex.split(os.environ.get("STACK_PARAMETERS", ""))
     except ValueError as error:  # an unclosed quotation mark
         raise StackError(f"STACK_PARAMETERS cannot be read: {error}") from error
-    parameters = {}
+    chosen = {}
     for word in words:
-        name, separator, value = word.partition("=")
+        name, separator, chosen[name] = word.partition("=")
         if not separator:
             raise StackError(f"STACK_PARAMETERS: {word!r} does not have the form Name=value")
-        if name not in declared:
-            raise StackError(
-                f"STACK_PARAMETERS: the template has no parameter {name!r}. It has: {', '.join(declared)}"
-            )
+        if name not in template["Parameters"]:
+            names = ", ".join(template["Parameters"])
+            raise StackError(f"STACK_PARAMETERS: the template has no parameter {name!r}. It has: {names}")
         if name in RESERVED:
             raise StackError(f"STACK_PARAMETERS: {name} cannot be chosen here: {RESERVED[name]}")
-        if problem := _problem(value, declared[name]):
-            raise StackError(f"STACK_PARAMETERS: {name}={value} is not allowed: {name} {problem}")
-        parameters[name] = value
-    return parameters
+    return chosen
 
 
-def _problem(value: str, parameter: Json) -> str | None:
-    """Return what is wrong with a value, in words that follow the parameter's name."""
-    described = parameter.get("ConstraintDescription")
-    allowed = [str(choice) for choice in parameter.get("AllowedValues", [])]
-    if allowed and value not in allowed:
-        return described or f"must be one of: {', '.join(allowed)}"
-    if parameter["Type"] == "Number" and not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
-        return described or "must be a number"
-    if "AllowedPattern" in parameter and not re.fullmatch(parameter["AllowedPattern"], value):
-        return described or f"must match {parameter['AllowedPattern']}"
-    if len(value) > int(parameter.get("MaxLength", len(value))):
-        return described or f"must have at most {parameter['MaxLength']} characters"
-    if len(value) < int(parameter.get("MinLength", 0)):
-        return described or f"must have at least {parameter['MinLength']} characters"
+def start_ports() -> dict[str, int]:
+    """Return the ports of ``make start`` by their variables, see `ports`."""
+    page_port = 4080 if os.environ.get(PAGE_PORT) or not _problem(4080) else 0
+    defaults = {AWS_PORT: 4566, CLOPOS_PORT: 4010, PAGE_PORT: page_port}
+    if os.environ.get("CLOPOS_BASE_URL"):
+        del defaults[CLOPOS_PORT]  # there is no simulator
+    return ports(defaults)
+
+
+def ports(defaults: Mapping[str, int]) -> dict[str, int]:
+    """Return the ports in some environment variables, or their defaults; 0 means any free port.
+
+    Raises
+    ------
+    StackError
+        If one is not a port, cannot be listened on, or is named twice. The text names all of these.
+    """
+    chosen: dict[str, int] = {}
+    problems = []
+    for variable, default in defaults.items():
+        value = os.environ.get(variable) or str(default)
+        port = int(value) if value.isdecimal() else -1
+        problem = "is named twice" if port and port in chosen.values() else _problem(port)
+        if problem:
+            problems.append(f"  {variable}={value}: {problem}")
+        chosen[variable] = port
+    if problems:
+        raise StackError("\n".join(["Choose other ports, or stop what is using these:", *problems]))
+    return chosen
+
+
+@contextlib.contextmanager
+def only_start() -> Iterator[None]:
+    """Keep a second ``make start`` out of this folder: it would take the first one's outputs away."""
+    STATE.mkdir(exist_ok=True)
+    with (STATE / "start.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StackError("make start runs in this folder already: use it, or end it first") from error
+        yield
+
+
+def check() -> None:
+    """Refuse what cannot work before anything is built. It only needs the standard library."""
+    with only_start():
+        start_ports()
+
+
+def _problem(port: int) -> str | None:
+    if not 0 <= port <= 65535:
+        return "is not a port"
+    with socket.socket() as probe:
+        # As servers do: an earlier one may just have ended.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:  # in use, or not permitted
+            return error.strerror
     return None
+
+
+if __name__ == "__main__":
+    run_command(check)

@@ -1,28 +1,19 @@
 """``make start``: the local stack and its page, until Ctrl-C."""
 
-import contextlib
 import json
 import signal
 from collections.abc import Mapping
 
-from local import page
+from local import page, settings
 from local.common import STATE, run_command, say
+from local.emulator.deploy import built_template
 from local.emulator.xray import Traces
-from local.settings import (
-    optional_port_from_environment,
-    parameters_from_environment,
-    port_from_environment,
-    upstream_from_environment,
-)
 from local.stack import LocalStack
 
 OUTPUTS = STATE / "outputs.json"
 SEED_ORDERS = 120
 
-AWS_PORT, CLOPOS_PORT, PAGE_PORT = 4566, 4010, 4080
-
-
-ADDRESSES = """\
+ADDRESSES = """
 Ready. Press Ctrl-C to stop.
 
   Page               {PageUrl}
@@ -34,21 +25,19 @@ Ready. Press Ctrl-C to stop.
   Outputs            .local/outputs.json
 """
 
+# The calls are not indented, so that they can be pasted.
 ENVIRONMENT = """\
 export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1
 export AWS_DEFAULT_REGION=us-east-1 AWS_ENDPOINT_URL={AwsEndpointUrl}
 """
-
 API_CALL = """\
 curl -X PUT --aws-sigv4 aws:amz:us-east-1:execute-api --user test:test \\
   -H 'Content-Type: application/json' -d '{{"status": "IGNORE"}}' {ApiUrl}/orders/108
 """
-
 QUEUE_CALL = """\
 curl --aws-sigv4 aws:amz:us-east-1:sqs --user test:test --data-urlencode Action=SendMessage \\
   --data-urlencode 'MessageBody={{"order_id": 109}}' {QueueUrl}
 """
-
 WEBHOOK_CALL = """\
 .venv/bin/python - <<'END'
 import datetime, json, boto3, requests, standardwebhooks
@@ -66,33 +55,25 @@ headers = {{
 print(requests.post(outputs["ApiUrl"] + "/webhooks/cancellations", data=body, headers=headers).text)
 END
 """
-
 NOTES = """\
 The emulator does not verify SigV4 signatures: a call with a wrong key, region or service name works here,
 but is refused on AWS. Requests that a web page in a browser sends to these addresses are refused; other users
 of this machine can use them.
 """
+GUIDE = f"""{ADDRESSES}
+For the calls below, in another shell and in this folder. The keys are the emulator's own:
 
-#: Not indented, so that the commands can be pasted.
-TEMPLATE = "\n".join(
-    [
-        ADDRESSES,
-        "For the calls below, in another shell and in this folder. The keys are the emulator's own:\n",
-        ENVIRONMENT,
-        "Cancel order 108 through the API:\n",
-        API_CALL,
-        "Cancel order 109 through the queue:\n",
-        QUEUE_CALL,
-        "Cancel order 110 as the sender of a webhook:\n",
-        WEBHOOK_CALL,
-        NOTES,
-    ]
-)
+{ENVIRONMENT}
+Cancel order 108 through the API:
 
+{API_CALL}
+Cancel order 109 through the queue:
 
-def guide(outputs: Mapping[str, str]) -> str:
-    """Return the addresses, and an example of each way to cancel an order, ready to paste."""
-    return TEMPLATE.format_map(outputs)
+{QUEUE_CALL}
+Cancel order 110 as the sender of a webhook:
+
+{WEBHOOK_CALL}
+{NOTES}"""
 
 
 def write_outputs(outputs: Mapping[str, str]) -> None:
@@ -104,33 +85,33 @@ def write_outputs(outputs: Mapping[str, str]) -> None:
 
 def start() -> None:
     """Run the stack until SIGTERM or Ctrl-C. Ctrl-C is the normal end and not an error."""
-    with contextlib.suppress(KeyboardInterrupt):
-        _run_until_interrupted()
+    try:
+        with settings.only_start():
+            _run_until_interrupted()
+    except KeyboardInterrupt:
+        say("Stopped")
 
 
 def _run_until_interrupted() -> None:
-    port = optional_port_from_environment("LOCAL_PAGE_PORT", PAGE_PORT)
     OUTPUTS.unlink(missing_ok=True)  # a run that was killed may have left it
-    upstream = upstream_from_environment()
-    has_simulator = not upstream["clopos_base_url"]
-    clopos_port = port_from_environment("LOCAL_CLOPOS_PORT", CLOPOS_PORT) if has_simulator else 0
+    ports = settings.start_ports()
     with (
         Traces() as traces,
         LocalStack(
-            aws_port=port_from_environment("LOCAL_AWS_PORT", AWS_PORT),
-            clopos_port=clopos_port,
-            parameters=parameters_from_environment(),
+            aws_port=ports[settings.AWS_PORT],
+            clopos_port=ports.get(settings.CLOPOS_PORT, 0),
+            parameters=settings.parameters(built_template()),
             settings={"seed_orders": SEED_ORDERS},
             xray_daemon=traces.address,
             report=say,
-            **upstream,
+            **settings.upstream(),
         ) as stack,
-        page.serve(stack, traces, port) as url,
+        page.serve(stack, traces, ports[settings.PAGE_PORT]) as url,
     ):
         outputs = stack.outputs | {"PageUrl": url}
         try:
             write_outputs(outputs)
-            say("\n" + guide(outputs))
+            say(GUIDE.format_map(outputs))
             signal.pause()
         finally:
             OUTPUTS.unlink(missing_ok=True)

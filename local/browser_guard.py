@@ -12,30 +12,20 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
-Headers = Iterable[tuple[str, str]]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-# Values of `Sec-Fetch-Site` for requests that another site has not caused. `none`: the user typed the
-# address.
+# `Sec-Fetch-Site` of requests that another site has not caused. `none`: the user typed the address.
 OWN_SITE = ("same-origin", "none")
 
 
-def refusal(headers: Headers, *, is_websocket: bool = False) -> str | None:
-    """Return why a request must be refused; None if it may pass.
+def refusal(headers: Iterable[tuple[str, str]]) -> str | None:
+    """Return why a request with these headers, repeated ones included, must be refused; None if it may pass.
 
     Requests of the AWS SDKs, of curl and of other programs pass: they name a loopback host, and only browsers
     send the other headers.
-
-    Parameters
-    ----------
-    headers : iterable of tuple
-        Names and values of all headers, repeated ones included.
-    is_websocket : bool
-        Whether the request opens a WebSocket. All browsers send `Origin` with it, and not all of them agree
-        on its `Sec-Fetch-Site`.
     """
     values: dict[str, list[str]] = {}
     for name, value in headers:
@@ -48,7 +38,7 @@ def refusal(headers: Headers, *, is_websocket: bool = False) -> str | None:
     for origin in values.get("origin", []):
         if not hosts or origin not in (f"http://{hosts[0]}", f"https://{hosts[0]}"):
             return "Origin is another site"
-    if not is_websocket and any(site not in OWN_SITE for site in values.get("sec-fetch-site", [])):
+    if any(site not in OWN_SITE for site in values.get("sec-fetch-site", [])):
         return "Sec-Fetch-Site says that another site caused this request"
     return None
 
@@ -66,44 +56,35 @@ def _is_loopback(host: str) -> bool:
 def guarded(app: App) -> App:
     """Return an ASGI application that refuses such requests, and passes all others to `app`.
 
-    CORS headers are removed from the responses of `app`, so that no other site can read them.
+    CORS headers are removed from the responses of `app`, so that no other site can read them. WebSockets,
+    which nothing here needs, are refused.
     """
 
-    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await app(scope, receive, send)
-            return
-        is_websocket = scope["type"] == "websocket"
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-        reason = refusal(headers, is_websocket=is_websocket)
-        if reason is None:
-            await app(scope, receive, _without_cors(send))
-        elif is_websocket:
+    async def guard(scope: Message, receive: Receive, send: Send) -> None:
+        async def send_without_cors(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    (name, value)
+                    for name, value in message.get("headers", [])
+                    if not bytes(name).lower().startswith(b"access-control-")
+                ]
+            await send(message)
+
+        if scope["type"] == "websocket":
             await receive()  # websocket.connect
-            await send({"type": "websocket.close", "code": 1008, "reason": reason})  # refused with 403
+            await send({"type": "websocket.close", "code": 1008})
+        elif scope["type"] == "http" and (reason := refusal(_decoded(scope["headers"]))):
+            media_type = (b"content-type", b"text/plain; charset=utf-8")
+            await send({"type": "http.response.start", "status": 403, "headers": [media_type]})
+            await send({"type": "http.response.body", "body": f"{reason}\n".encode()})
         else:
-            body = f"{reason}\n".encode()
-            response_headers = [
-                (b"content-type", b"text/plain; charset=utf-8"),
-                (b"content-length", str(len(body)).encode()),
-            ]
-            await send({"type": "http.response.start", "status": 403, "headers": response_headers})
-            await send({"type": "http.response.body", "body": body})
+            await app(scope, receive, send_without_cors)
 
     return guard
 
 
-def _without_cors(send: Send) -> Send:
-    async def send_without_cors(message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [
-                (name, value)
-                for name, value in message.get("headers", [])
-                if not bytes(name).lower().startswith(b"access-control-")
-            ]
-        await send(message)
-
-    return send_without_cors
+def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
 
 
 def aiohttp_middleware() -> Any:

@@ -6,29 +6,28 @@ from datetime import UTC, datetime
 import requests
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from standardwebhooks import Webhook
 
 from local.emulator.clients import REGION, ROOT_USER
 
 
 class SigV4(requests.auth.AuthBase):
-    """Signs requests for API Gateway's IAM authorization, as the emulator's root user."""
+    """Signs requests for API Gateway's IAM authorization, by default as the emulator's root user."""
+
+    def __init__(self, credentials: Credentials = ROOT_USER, region: str = REGION) -> None:
+        self._signer = SigV4Auth(credentials, "execute-api", region)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Add the headers of the signature."""
         signed = AWSRequest(request.method, request.url, data=request.body)
-        SigV4Auth(ROOT_USER, "execute-api", REGION).add_auth(signed)
+        self._signer.add_auth(signed)
         request.headers.update(dict(signed.headers))
         return request
 
 
 class StandardWebhooks(requests.auth.AuthBase):
     """Signs requests as the sender of a webhook does. A request without a ``webhook-id`` gets a new one.
-
-    Parameters
-    ----------
-    secret : str
-        The signing secret.
 
     Raises
     ------
@@ -53,19 +52,7 @@ class StandardWebhooks(requests.auth.AuthBase):
 def webhook_headers(
     secret: str, body: str, *, webhook_id: str = "msg_1", signed_at: datetime | None = None
 ) -> dict[str, str]:
-    """Return the headers that sign a body according to Standard Webhooks.
-
-    Parameters
-    ----------
-    secret : str
-        The signing secret.
-    body : str
-        The body to sign.
-    webhook_id : str
-        The id of the webhook.
-    signed_at : datetime, optional
-        The time of the signature, by default now.
-    """
+    """Return the headers that sign a body according to Standard Webhooks, by default now."""
     signed_at = signed_at or datetime.now(UTC)
     return {
         "webhook-id": webhook_id,

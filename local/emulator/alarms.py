@@ -45,15 +45,14 @@ def alarm_states(template: Json, metrics: Mapping[str, Points], now: float) -> l
 
 def _described(name: str, alarm: Json, metrics: Mapping[str, Points], now: float) -> Json:
     sign, breaches = COMPARISONS[alarm["ComparisonOperator"]]
-    threshold, periods = alarm["Threshold"], alarm["EvaluationPeriods"]
+    threshold, periods, period_s = alarm["Threshold"], alarm["EvaluationPeriods"], alarm["Period"]
     points = [(at, value) for at, value in metrics.get(alarm["MetricName"], []) if at <= now]
     end, measured = now, alarm["MetricName"] in metrics
     if alarm.get("TreatMissingData") == "ignore":  # the state stays that of the last data
         end, measured = max((at for at, _ in points), default=now), bool(points)
     values: list[float | None] = []
-    for number in range(periods):
-        last = end - alarm["Period"] * number
-        inside = [value for at, value in points if last - alarm["Period"] < at <= last]
+    for last in (end - period_s * number for number in range(periods)):
+        inside = [value for at, value in points if last - period_s < at <= last]
         values.append(STATISTICS[alarm["Statistic"]](inside) if inside else None)
     breaching = sum(value is not None and breaches(value, threshold) for value in values)
     state = "ALARM" if breaching >= int(alarm.get("DatapointsToAlarm") or periods) else "OK"

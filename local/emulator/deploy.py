@@ -28,22 +28,16 @@ POLL_S = 0.05
 FIXED_PARAMETERS = {"GradualDeployments": "false"}
 
 
-def built_template() -> dict[str, Any]:
-    """Return the template that ``sam build`` has written.
-
-    Raises
-    ------
-    StackError
-        If there is none.
-    """
+def built_template() -> Json:
+    """Return the template that ``sam build`` has written."""
     path = BUILD / "template.yaml"
     if not path.exists():
         raise StackError("There is no built template. Run: make build")
-    template: dict[str, Any] = yaml.safe_load(path.read_text())
+    template: Json = yaml.safe_load(path.read_text())
     return template
 
 
-def functions(template: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def functions(template: Mapping[str, Any]) -> dict[str, Json]:
     """Return the properties of the template's functions by their logical ids."""
     return {
         logical_id: resource["Properties"]
@@ -62,24 +56,8 @@ def files(folder: Path) -> list[tuple[str, Path]]:
     return sorted((str(path.relative_to(folder)), path) for path in folder.rglob("*") if path.is_file())
 
 
-def digest(folder: Path) -> str:
-    """Return a hash of the names and contents of all files in a folder."""
-    sha256 = hashlib.sha256()
-    for name, path in files(folder):
-        sha256.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return sha256.hexdigest()
-
-
 def archive(folder: Path, compression: int = 1) -> bytes:
-    """Return the folder as a zip file.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder.
-    compression : int
-        zlib's level. The lowest is enough for a file that stays on this machine; sam uses 6.
-    """
+    """Return the folder as a zip file. The lowest level is enough on this machine; sam uses 6."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=compression) as zip_file:
         for name, path in files(folder):
@@ -88,18 +66,7 @@ def archive(folder: Path, compression: int = 1) -> bytes:
 
 
 def deploy(client: Client, endpoint: str, stack_name: str, parameters: Mapping[str, str]) -> dict[str, str]:
-    """Deploy the built template.
-
-    Parameters
-    ----------
-    client : callable
-        Returns the emulator's client of a service.
-    endpoint : str
-        The address of the emulator.
-    stack_name : str
-        The name of the new stack.
-    parameters : dict
-        The template's parameters.
+    """Deploy the built template to the emulator at `endpoint`; `client` returns its client of a service.
 
     Returns
     -------
@@ -111,123 +78,99 @@ def deploy(client: Client, endpoint: str, stack_name: str, parameters: Mapping[s
     StackError
         If there is no built template, or if the deployment fails.
     """
-    template = built_template()
-    _upload_artifacts(client, template)
+    template, cloudformation = built_template(), client("cloudformation")
+    _upload_artifacts(client("s3"), template)
     parameters = {**parameters, **FIXED_PARAMETERS}
-    _create_stack(client, stack_name, template, parameters)
-
-    def physical_id(logical_id: str) -> str:
-        answer = client("cloudformation").describe_stack_resource(
-            StackName=stack_name, LogicalResourceId=logical_id
-        )
-        return str(answer["StackResourceDetail"]["PhysicalResourceId"])
-
+    _create_stack(cloudformation, stack_name, template, parameters)
+    resources = cloudformation.describe_stack_resources(StackName=stack_name)["StackResources"]
+    physical_ids = {r["LogicalResourceId"]: r["PhysicalResourceId"] for r in resources}
     if parameters.get("ReserveConcurrency") != "false":
-        _reserve_concurrency(client, template, physical_id)
-    _customize_gateway_responses(client, template, physical_id)
-    _limit_methods(client, template, physical_id)
-    described = client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
+        _reserve_concurrency(client("lambda"), template, physical_ids)
+    _complete_api(client("apigateway"), template, physical_ids["Api"])
+    described = cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
     return {
         output["OutputKey"]: _reachable(output["OutputValue"], endpoint) for output in described["Outputs"]
     }
 
 
-def _upload_artifacts(client: Client, template: Json) -> None:
+def _upload_artifacts(s3: Any, template: Json) -> None:
     """Upload the functions' artifacts, and put their addresses into the template."""
-    s3 = client("s3")
     s3.create_bucket(Bucket=BUCKET)
     uploaded = set()
     for function in functions(template).values():
         artifact = BUILD / function["CodeUri"]
-        key = digest(artifact)
+        content = hashlib.sha256()
+        for name, path in files(artifact):
+            content.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        key = content.hexdigest()
         if key not in uploaded:  # the functions have the same code, only different handlers
             s3.put_object(Bucket=BUCKET, Key=key, Body=archive(artifact))
             uploaded.add(key)
         function["CodeUri"] = f"s3://{BUCKET}/{key}"
 
 
-def _create_stack(client: Client, stack_name: str, template: Json, parameters: Mapping[str, str]) -> None:
-    cloudformation = client("cloudformation")
-    target = {"StackName": stack_name, "ChangeSetName": "deployment"}
+def _create_stack(cloudformation: Any, name: str, template: Json, parameters: Mapping[str, str]) -> None:
+    target = {"StackName": name, "ChangeSetName": "deployment"}
     wait = {"Delay": POLL_S, "MaxAttempts": TIMEOUT_S / POLL_S}
     try:
         cloudformation.create_change_set(
             **target,
             ChangeSetType="CREATE",
             TemplateBody=json.dumps(template),
-            Parameters=[
-                {"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()
-            ],
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
             Capabilities=["CAPABILITY_IAM"],  # as in samconfig.toml
         )
         cloudformation.get_waiter("change_set_create_complete").wait(**target, WaiterConfig=wait)
         cloudformation.execute_change_set(**target)
-        cloudformation.get_waiter("stack_create_complete").wait(StackName=stack_name, WaiterConfig=wait)
+        cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig=wait)
     except (ClientError, WaiterError) as error:  # refused, or failed while it was deployed
-        reasons = _failures(cloudformation, stack_name)
-        raise StackError(f"The deployment failed: {error}\n{reasons}") from error
+        try:
+            events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
+        except ClientError:  # the change set was refused, so there is no stack
+            events = []
+        reasons = [
+            f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
+            for event in reversed(events)
+            if event["ResourceStatus"].endswith("_FAILED") and "ResourceStatusReason" in event
+        ]
+        raise StackError("\n".join([f"The deployment failed: {error}", *reasons])) from error
 
 
-def _failures(cloudformation: Any, stack_name: str) -> str:
-    try:
-        events = cloudformation.describe_stack_events(StackName=stack_name)["StackEvents"]
-    except ClientError:  # the change set was refused, so there is no stack
-        return ""
-    return "\n".join(
-        f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
-        for event in reversed(events)
-        if event["ResourceStatus"].endswith("_FAILED") and "ResourceStatusReason" in event
-    )
-
-
-def _reserve_concurrency(client: Client, template: Json, physical_id: Callable[[str], str]) -> None:
+def _reserve_concurrency(client: Any, template: Json, physical_ids: Mapping[str, str]) -> None:
     """Set the reserved concurrency of functions, which the emulator's CloudFormation ignores."""
     for logical_id, function in functions(template).items():
         if "ReservedConcurrentExecutions" in function:
             _, reserved, _ = function["ReservedConcurrentExecutions"]["Fn::If"]
-            client("lambda").put_function_concurrency(
-                FunctionName=physical_id(logical_id), ReservedConcurrentExecutions=reserved
+            client.put_function_concurrency(
+                FunctionName=physical_ids[logical_id], ReservedConcurrentExecutions=reserved
             )
 
 
-def _customize_gateway_responses(client: Client, template: Json, physical_id: Callable[[str], str]) -> None:
-    """Set the API's gateway responses, which the emulator's import of an API ignores."""
-    api = physical_id("Api")
+def _complete_api(apigateway: Any, template: Json, api: str) -> None:
+    """Set what the emulator ignores: gateway responses, and limits of paths with an encoded slash."""
     properties = template["Resources"]["Api"]["Properties"]
     for response_type, response in properties["GatewayResponses"].items():
         headers = response.get("ResponseParameters", {}).get("Headers", {})
-        client("apigateway").put_gateway_response(
+        apigateway.put_gateway_response(
             restApiId=api,
             responseType=response_type,
             responseTemplates=response["ResponseTemplates"],
             responseParameters={f"gatewayresponse.header.{name}": value for name, value in headers.items()},
         )
-    client("apigateway").create_deployment(restApiId=api, stageName=properties["StageName"])
-
-
-def _limit_methods(client: Client, template: Json, physical_id: Callable[[str], str]) -> None:
-    """Set the limits of single methods, whose paths the emulator's CloudFormation does not decode."""
-    properties = template["Resources"]["Api"]["Properties"]
+    apigateway.create_deployment(restApiId=api, stageName=properties["StageName"])
     for setting in properties["MethodSettings"]:
-        method = f"{setting['ResourcePath']}/{setting['HttpMethod']}/throttling"
-        if "~1" in method:
-            client("apigateway").update_stage(
-                restApiId=physical_id("Api"),
-                stageName=properties["StageName"],
-                patchOperations=[
-                    {"op": "replace", "path": f"{method}/{name}", "value": str(value)}
-                    for name, value in (
-                        ("burstLimit", setting["ThrottlingBurstLimit"]),
-                        ("rateLimit", setting["ThrottlingRateLimit"]),
-                    )
-                ],
-            )
+        path = f"{setting['ResourcePath']}/{setting['HttpMethod']}/throttling"
+        limits = {"burstLimit": "ThrottlingBurstLimit", "rateLimit": "ThrottlingRateLimit"}
+        if "~1" in path:
+            patches = [
+                {"op": "replace", "path": f"{path}/{name}", "value": str(setting[key])}
+                for name, key in limits.items()
+            ]
+            apigateway.update_stage(restApiId=api, stageName=properties["StageName"], patchOperations=patches)
 
 
 def _reachable(value: str, endpoint: str) -> str:
     """Return the emulator's address of the API if `value` is its address on AWS; otherwise return `value`."""
     url = urlsplit(value)
     api, _, domain = (url.hostname or "").partition(".")
-    if domain.startswith("execute-api."):
-        return f"{endpoint}/_aws/execute-api/{api}{url.path}"
-    return value
+    return f"{endpoint}/_aws/execute-api/{api}{url.path}" if domain.startswith("execute-api.") else value

@@ -43,22 +43,15 @@ def transform_with_values() -> None:
     would still ask for CodeDeploy, which the emulator does not have. There is no setting for this, so a
     function of it is replaced. The version is locked, and tests/infrastructure/test_deployed.py fails if
     this stops working.
-    """
-    package = "ministack.services.cloudformation"
-    engine = import_module(f"{package}.engine")
-    replaced = with_values(engine._apply_transforms, engine._transform_parameters)
-    for caller in ("changesets", "handlers"):
-        vars(import_module(f"{package}.{caller}"))["_apply_transforms"] = replaced
-
-
-def with_values(transform: Transform, values_of: Transform) -> Transform:
-    """Return a transform that gets every parameter's value as its default.
 
     In `MaximumConcurrency`, a reference becomes an integer: the emulator's event sources cannot compare text.
     """
+    package = "ministack.services.cloudformation"
+    engine = import_module(f"{package}.engine")
+    transform: Transform = engine._apply_transforms
 
     def transform_template(template: Json, provided: Any = None, previous: Any = None) -> Json:
-        values = values_of(template, provided, previous)
+        values = engine._transform_parameters(template, provided, previous)
         parameters = {
             name: {**parameter, "Default": values[name]} if name in values else parameter
             for name, parameter in template.get("Parameters", {}).items()
@@ -70,7 +63,8 @@ def with_values(transform: Transform, values_of: Transform) -> Transform:
                 scaling["MaximumConcurrency"] = int(values[reference["Ref"]])
         return processed
 
-    return transform_template
+    for caller in ("changesets", "handlers"):
+        vars(import_module(f"{package}.{caller}"))["_apply_transforms"] = transform_template
 
 
 if __name__ == "__main__":

@@ -15,19 +15,10 @@ import requests
 from local.common import HOST, ROOT, STATE, StackError, wait_for
 from local.emulator.clients import REGION
 
-LOG = STATE / "emulator.log"
-
 #: Where X-Ray's SDK looks for a daemon by default. Nothing needs to listen there.
 XRAY_DAEMON = f"{HOST}:2000"
 
 START_TIMEOUT_S = 60  # usually 2 s; 15 s until its sources are compiled
-POLL_S = 0.05
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -45,11 +36,6 @@ def emulator(port: int = 0, xray_daemon: str = XRAY_DAEMON) -> Iterator[tuple[st
     ------
     tuple of str and subprocess.Popen
         Its address, and its process. The functions run in child processes of it.
-
-    Raises
-    ------
-    StackError
-        If it is not installed or does not start.
     """
     python = ROOT / ".venv-emulator" / "bin" / "python"
     if not python.exists():
@@ -68,10 +54,7 @@ def emulator(port: int = 0, xray_daemon: str = XRAY_DAEMON) -> Iterator[tuple[st
             env={
                 "PATH": os.defpath,
                 "LANG": "C.UTF-8",
-                "HOME": str(folder),
-                "TMPDIR": str(folder),
-                "STATE_DIR": str(folder),
-                "S3_DATA_DIR": str(folder),
+                **dict.fromkeys(("HOME", "TMPDIR", "STATE_DIR", "S3_DATA_DIR"), str(folder)),
                 "BIND_HOST": HOST,
                 "MINISTACK_HOST": HOST,
                 "GATEWAY_PORT": str(port),
@@ -86,26 +69,28 @@ def emulator(port: int = 0, xray_daemon: str = XRAY_DAEMON) -> Iterator[tuple[st
         )
     try:
         endpoint = f"http://{HOST}:{port}"
-        _wait_until_ready(endpoint, process, log)
+        wait_for(lambda: process.poll() is not None or _is_ready(endpoint), START_TIMEOUT_S, interval_s=0.05)
+        if process.poll() is not None or not _is_ready(endpoint):
+            raise StackError(f"The AWS emulator did not start.\n{log.read_text(errors='replace')[-2000:]}")
         yield endpoint, process
     finally:
         with contextlib.suppress(ProcessLookupError):  # it has ended by itself
             os.killpg(process.pid, signal.SIGKILL)  # it has no data to save
         process.communicate()
-        log.replace(LOG)
+        log.replace(STATE / "emulator.log")
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait_until_ready(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_ready(endpoint: str) -> bool:
     with requests.Session() as session:
         session.trust_env = False
-
-        def is_ready() -> bool:
-            try:
-                return session.get(f"{endpoint}/_ministack/health", timeout=5).ok
-            except requests.RequestException:  # it does not listen yet
-                return False
-
-        wait_for(lambda: process.poll() is not None or is_ready(), START_TIMEOUT_S, interval_s=POLL_S)
-        if process.poll() is not None or not is_ready():
-            raise StackError(f"The AWS emulator did not start.\n{log.read_text(errors='replace')[-2000:]}")
+        try:
+            return session.get(f"{endpoint}/_ministack/health", timeout=5).ok
+        except requests.RequestException:  # it does not listen yet
+            return False

@@ -32,10 +32,7 @@ def address(daemon: socket.socket) -> str:
 class Traces:
     """The daemon, for as long as the ``with`` block lasts, and the traces that it has received.
 
-    Attributes
-    ----------
-    address : str
-        The value of `AWS_XRAY_DAEMON_ADDRESS` for the functions.
+    Its `address` is the value of `AWS_XRAY_DAEMON_ADDRESS` for the functions.
     """
 
     def __init__(self) -> None:
@@ -56,26 +53,19 @@ class Traces:
         self._socket.close()
 
     def _receive(self) -> None:
+        """Store the segments: a line that names the format, followed by the segment as JSON."""
         while datagram := self._socket.recv(MAX_DATAGRAM_BYTES):
-            self.add(datagram)
-
-    def add(self, datagram: bytes) -> None:
-        """Store the segment in a datagram: a line that names the format, followed by the segment as JSON."""
-        header, _, body = datagram.partition(b"\n")
-        try:
-            document = json.loads(body)
-            if json.loads(header)["format"] != "json":
-                return
-            trace_id, segment_id = document["trace_id"], document["id"]
-        except (ValueError, KeyError, TypeError):  # not a segment, or truncated; the sender expects no answer
-            return
-        with self._lock:
-            self._documents.setdefault(trace_id, {})[segment_id] = (
-                document  # a segment may be sent twice: the later one is complete
-            )
-            self._documents.move_to_end(trace_id)
-            while len(self._documents) > KEPT_TRACES:
-                self._documents.popitem(last=False)
+            try:
+                document = json.loads(datagram.partition(b"\n")[2])
+                trace_id, segment_id = document["trace_id"], document["id"]
+            except (ValueError, KeyError, TypeError):  # not a segment, or cut; the sender expects no answer
+                continue
+            with self._lock:
+                # A segment may be sent twice: the later one is complete.
+                self._documents.setdefault(trace_id, {})[segment_id] = document
+                self._documents.move_to_end(trace_id)
+                while len(self._documents) > KEPT_TRACES:
+                    self._documents.popitem(last=False)
 
     def trace(self, trace_id: str) -> list[Json]:
         """Return the roots of a trace. Each segment has its `subsegments`, in order of time."""
@@ -96,8 +86,7 @@ class Traces:
 
 def _copies(segment: Json, parent_id: str | None = None) -> Iterator[Json]:
     """Yield the segment and all of its nested subsegments as a flat list, each with the id of its parent."""
-    inside = segment.get("subsegments", [])
     parent = {"parent_id": parent_id} if parent_id else {}
     yield {**segment, **parent, "subsegments": []}
-    for subsegment in inside:
+    for subsegment in segment.get("subsegments", []):
         yield from _copies(subsegment, segment["id"])

@@ -46,13 +46,11 @@ class LocalStack:
     ----------
     aws_port, clopos_port : int
         The ports of the emulator and the simulator; 0 means any free port.
-    clopos_base_url : str
-        An upstream to use instead of the simulator. The token is then "local-token" and is not refreshed at
-        the start.
-    credentials : dict
-        The credentials for the token refresh at that upstream.
+    clopos_base_url, credentials
+        An upstream to use instead of the simulator, and the credentials for its token refresh. The token
+        is then "local-token" and is not refreshed at the start.
     parameters : dict
-        Values for the template's parameters. Outcome events are published on the default bus unless
+        Values for the template's parameters. Outcomes are published on the default bus unless
         `EventBusName` has another value.
     settings : dict
         Settings of the simulator, see `local.simulator.Settings`.
@@ -68,10 +66,8 @@ class LocalStack:
         and `CloposUrl`.
     clopos : Simulator
         The controls of the simulator, if there is one.
-    endpoint : str
-        The address of the emulator.
-    emulator : subprocess.Popen
-        The emulator; the functions run in its child processes.
+    endpoint, emulator
+        The address and the process of the emulator; the functions run in its child processes.
     """
 
     outputs: dict[str, str]
@@ -123,17 +119,15 @@ class LocalStack:
         self._stop.close()
 
     def _fill_secrets(self) -> None:
+        secrets = {"CredentialsSecretArn": CREDENTIALS if self.has_simulator else self._credentials}
+        if not self.has_simulator:
+            secrets["TokenSecretArn"] = {"token": "local-token"}
+        for output, value in secrets.items():
+            if value:
+                arn, text = self.outputs[output], json.dumps(value)
+                self.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=text)
         if self.has_simulator:
-            self._put_secret("CredentialsSecretArn", CREDENTIALS)
             self.refresh_token()
-        else:
-            self._put_secret("TokenSecretArn", {"token": "local-token"})
-            if self._credentials:
-                self._put_secret("CredentialsSecretArn", self._credentials)
-
-    def _put_secret(self, output: str, value: Mapping[str, str]) -> None:
-        client = self.client("secretsmanager")
-        client.put_secret_value(SecretId=self.outputs[output], SecretString=json.dumps(value))
 
     # -- calls
 

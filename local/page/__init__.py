@@ -1,4 +1,4 @@
-"""A live page of the local stack: queues, results, errors, alarms, and buttons to try it out.
+"""A live page of the local stack: queues, results, errors, traces, and buttons to try it out.
 
 ``make start`` serves it. `actions` does what the buttons say; `state` reads what became of it from logs,
 queues, traces and events; `server` hands both to the page: `index.html`, `page.js` and `style.css`.

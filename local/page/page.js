@@ -68,17 +68,6 @@ function outcomes(events) {
   }));
 }
 
-function alarms(all) {
-  const columns = [["Alarm", ""], ["Now", "number"], ["Alarm if", "number"], ["State", "state"]];
-  const measured = all.filter((alarm) => alarm.state !== "INSUFFICIENT_DATA");
-  const others = all.filter((alarm) => !measured.includes(alarm)).map((alarm) => alarm.name);
-  const rows = measured.map(({ name: title, metric, help, state, value, breached, unit }) => [
-    { title: `${metric}: ${help}`, below: state === "ALARM" ? help : "" },
-    name(title), value === null ? "" : Math.round(value) + unit, breached + unit, make("b", { class: state }, state),
-  ]);
-  return [table("alarms", columns, rows), make("p", { class: "none" }, "Not measured on this machine: ", name(others.join(", ")))];
-}
-
 const nothing = (tag, text) => make(tag, { class: "none" }, text);
 const listOf = (items, make, otherwise) => (items.length ? items.map(make) : [nothing("li", otherwise)]);
 
@@ -101,7 +90,6 @@ const PARTS = {
         make("code", {}, letter.body, letter.cut ? "…" : ""), make("small", {}, letter.cut)))]
     : nothing("li", "Empty")],
   outcomes: [(s) => s.outcomes, (events) => (events.length ? outcomes(events) : nothing("p", "None yet"))],
-  alarms: [(s) => s.alarms, alarms],
   orders: [(s) => s.orders ?? [], (all) => all.map(([id, status]) =>
     make("li", { class: status }, `${id} `, make("b", {}, status)))],
 };

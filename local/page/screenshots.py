@@ -74,7 +74,8 @@ def main() -> None:
         resize(browser, 1280)
         browser.get(url)
         for button, outcome in STEPS.items():
-            browser.find_element(By.XPATH, f"//button[normalize-space()='{button}']").click()
+            found = browser.find_element(By.XPATH, f"//button[normalize-space()='{button}']")
+            browser.execute_script("arguments[0].click()", found)  # without the pointer, which would hover
             shown = f"//*[@id='results'][contains(., '{outcome}')]"
             WebDriverWait(browser, 30).until(presence_of_element_located((By.XPATH, shown)))
         for name, (width, scheme) in SHOTS.items():

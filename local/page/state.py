@@ -3,26 +3,21 @@
 import itertools
 import json
 import re
-import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from local.emulator.alarms import Points, alarm_states
 from local.emulator.clients import Outcomes
-from local.emulator.deploy import built_template
 from local.emulator.xray import Traces
 from local.stack import LocalStack
 
 Json = dict[str, Any]
 
-KEPT_RECORDS = 2000  # log lines and metrics, of about 500 orders
 SHOWN_RESULTS = 10
 SHOWN_ORDERS = 30
 SHOWN_BODY_CHARS = 200
 OVERLAP_MS = 2000  # log lines with the same timestamp may become visible at different times
-LOG_GROUPS = ("ApiLogGroup", "QueueLogGroup", "WebhookLogGroup", "TokenRefreshLogGroup")
-SECONDS = ("MessageAge", "TokenSecondsLeft")  # of the metrics with alarms; the others are counts
+LOG_GROUPS = ("ApiLogGroup", "QueueLogGroup", "WebhookLogGroup")
 
 
 class State:
@@ -31,34 +26,24 @@ class State:
     def __init__(self, stack: LocalStack, traces: Traces) -> None:
         self._stack = stack
         self._traces = traces
-        self._template = built_template()
-        self._own_metrics = [
-            resource["Properties"]["MetricName"]
-            for resource in self._template["Resources"].values()
-            if resource["Type"] == "AWS::CloudWatch::Alarm"
-            and not resource["Properties"]["Namespace"].startswith("AWS/")
-        ]
         self._outcomes = Outcomes(stack.client("events"), stack.client("sqs"), rule="page")
         self._seen: dict[str, set[str]] = {stack.physical_id(name): set() for name in LOG_GROUPS}
         self._since_ms = dict.fromkeys(self._seen, 0)
         self._ids = itertools.count(1)
-        self._records: deque[Json] = deque(maxlen=KEPT_RECORDS)  # oldest first
+        self._results: list[Json] = []  # newest first
         self._orders: dict[str, str] = {}  # by their last change
 
     def read(self, chosen: str) -> Json:
         """Return what the page shows, with the trace of the chosen result or else of the newest one."""
-        self._records.extend(self._new_records())
-        now = time.time()
-        visible, hidden = self._stack.queue.counts()
-        dead = self._stack.dead_letters.counts().visible
-        results = [record for record in self._records if _is_result(record)]
-        results = sorted(results, key=lambda record: float(record["at"]), reverse=True)[:SHOWN_RESULTS]
+        results = sorted([*self._results, *self._new_results()], key=lambda r: float(r["at"]), reverse=True)
+        self._results = results = results[:SHOWN_RESULTS]
         traced = next((result for result in results if result["id"] == chosen), results[0] if results else {})
-        alarms = alarm_states(self._template, self._metrics(dead, now), now)
+        waiting, hidden = self._stack.queue.counts()
+        dead = self._stack.dead_letters.counts().visible
         return {
             "queue": {
-                "waiting": visible,
-                "in flight, or hidden until the next try": hidden,
+                "waiting": waiting,
+                "being tried, or waiting for a retry": hidden,
                 "dead letters": dead,
             },
             "orders": self._changed_orders() if self._stack.has_simulator else None,
@@ -68,11 +53,10 @@ class State:
             "trace": _trace(traced, self._traces),
             "dead_letters": [_reason(letter) for letter in self._stack.dead_letters.receive(hide_s=0)],
             "outcomes": self._outcomes.latest(),
-            "alarms": [alarm | {"unit": " s" if alarm["metric"] in SECONDS else ""} for alarm in alarms],
         }
 
-    def _new_records(self) -> Iterator[Json]:
-        """Yield the new JSON lines of the logs: reading all of them each second would take ever longer."""
+    def _new_results(self) -> Iterator[Json]:
+        """Yield the new results in the logs: reading all of them each second would take ever longer."""
         for group, seen in self._seen.items():
             pages = self._stack.client("logs").get_paginator("filter_log_events")
             events = [
@@ -82,46 +66,19 @@ class State:
             ]
             for event in events:
                 if event["message"] not in seen and event["message"].startswith("{"):
-                    number = {"id": str(next(self._ids)), "at": event["timestamp"] / 1000}
-                    yield json.loads(event["message"]) | number
+                    record = json.loads(event["message"])
+                    if "outcome" in record or record.get("message", "").startswith("webhook "):
+                        yield record | {"id": str(next(self._ids)), "at": event["timestamp"] / 1000}
             if events:
                 self._seen[group] = {event["message"] for event in events}
                 self._since_ms[group] = events[-1]["timestamp"] - OVERLAP_MS
 
-    def _metrics(self, dead: int, now: float) -> dict[str, Points]:
-        """Return the points of the metrics that have alarms, since the emulator has none.
-
-        Lambda's own `Errors` are not among them: crashes are not in the logs.
-        """
-        metrics: dict[str, Points] = {name: [] for name in self._own_metrics}  # also those without data yet
-        metrics |= {"5XXError": [], "ApproximateNumberOfMessagesVisible": [(now, dead)]}
-        for record in self._records:
-            for directive in record.get("_aws", {}).get("CloudWatchMetrics", []):
-                at = record["_aws"]["Timestamp"] / 1000
-                for metric in directive["Metrics"]:
-                    values = record[metric["Name"]]
-                    points = [(at, value) for value in (values if isinstance(values, list) else [values])]
-                    metrics.setdefault(metric["Name"], []).extend(points)
-            # Of the error codes of failed calls, all but this one have a 5xx status.
-            if record.get("outcome") == "failed" and record["result"]["error"] != "rate_limited":
-                metrics["5XXError"].append((record["at"], 1))
-        return metrics
-
     def _changed_orders(self) -> list[tuple[str, str]]:
         """Return the orders that changed last, newest first."""
         statuses = self._stack.clopos.statuses()
-        changed = {
-            number: status for number, status in statuses.items() if self._orders.get(number) != status
-        }
-        kept = {
-            number: s for number, s in self._orders.items() if number in statuses and number not in changed
-        }
-        self._orders = kept | changed
+        same = {id_: status for id_, status in self._orders.items() if statuses.get(id_) == status}
+        self._orders = same | {id_: status for id_, status in statuses.items() if id_ not in same}
         return list(itertools.islice(reversed(self._orders.items()), SHOWN_ORDERS))
-
-
-def _is_result(record: Json) -> bool:
-    return "outcome" in record or record.get("message", "").startswith("webhook ")
 
 
 def _shown(record: Json) -> Json:

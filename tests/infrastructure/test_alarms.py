@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from local.emulator.alarms import alarm_states
+from tests.infrastructure.alarms import alarm_states
 from tests.infrastructure.cloudformation import ROOT, Stack
 
 STACK = Stack(EventBusName="orders")

@@ -1,8 +1,8 @@
-"""The state in which CloudWatch would have an alarm, as the page computes it."""
+"""The state in which CloudWatch would have an alarm, as the tests compute it."""
 
 import pytest
 
-from local.emulator.alarms import alarm_states
+from tests.infrastructure.alarms import alarm_states
 
 
 def alarm(**properties):

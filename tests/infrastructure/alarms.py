@@ -1,5 +1,6 @@
 """The states that CloudWatch would give a template's alarms; the emulator ignores periods and dimensions."""
 
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -7,10 +8,10 @@ Json = dict[str, Any]
 Points = list[tuple[float, float]]  # Unix seconds, value
 
 STATISTICS: dict[str, Callable[[list[float]], float]] = {"Sum": sum, "Maximum": max, "Minimum": min}
-COMPARISONS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
-    "GreaterThanThreshold": (">", lambda value, threshold: value > threshold),
-    "GreaterThanOrEqualToThreshold": ("≥", lambda value, threshold: value >= threshold),
-    "LessThanThreshold": ("<", lambda value, threshold: value < threshold),
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "GreaterThanThreshold": operator.gt,
+    "GreaterThanOrEqualToThreshold": operator.ge,
+    "LessThanThreshold": operator.lt,
 }
 
 
@@ -20,31 +21,19 @@ def alarm_states(template: Json, metrics: Mapping[str, Points], now: float) -> l
     Periods end now, while CloudWatch's end with the minute. Missing data counts as not breaching, or is
     ignored: these are the two treatments that the template's alarms use.
 
-    Parameters
-    ----------
-    template : dict
-        The template.
-    metrics : dict
-        The data points, by the names of the metrics.
-    now : float
-        Unix seconds.
-
-    Returns
-    -------
-    list of dict
-        `name`, `metric`, `breached` (the condition), `help`, `value` (of the latest period; None without
-        data) and `state`: `ALARM`, `OK`, or `INSUFFICIENT_DATA` if the metric is not measured, or has no data
-        yet and missing data is ignored.
+    `metrics` has the data points by the names of the metrics, and `now` is in Unix seconds. The `state` is `ALARM`,
+    `OK`, or `INSUFFICIENT_DATA` if the metric is not measured, or has no data yet and missing data is ignored;
+    `value` is that of the latest period.
     """
     return [
-        _described(name.removesuffix("Alarm"), resource["Properties"], metrics, now)
-        for name, resource in template["Resources"].items()
+        _state(resource["Properties"], metrics, now)
+        for resource in template["Resources"].values()
         if resource["Type"] == "AWS::CloudWatch::Alarm"
     ]
 
 
-def _described(name: str, alarm: Json, metrics: Mapping[str, Points], now: float) -> Json:
-    sign, breaches = COMPARISONS[alarm["ComparisonOperator"]]
+def _state(alarm: Json, metrics: Mapping[str, Points], now: float) -> Json:
+    breaches = COMPARISONS[alarm["ComparisonOperator"]]
     threshold, periods, period_s = alarm["Threshold"], alarm["EvaluationPeriods"], alarm["Period"]
     points = [(at, value) for at, value in metrics.get(alarm["MetricName"], []) if at <= now]
     end, measured = now, alarm["MetricName"] in metrics
@@ -56,11 +45,4 @@ def _described(name: str, alarm: Json, metrics: Mapping[str, Points], now: float
         values.append(STATISTICS[alarm["Statistic"]](inside) if inside else None)
     breaching = sum(value is not None and breaches(value, threshold) for value in values)
     state = "ALARM" if breaching >= int(alarm.get("DatapointsToAlarm") or periods) else "OK"
-    return {
-        "name": name,
-        "metric": alarm["MetricName"],
-        "breached": f"{sign} {threshold}",
-        "help": alarm["AlarmDescription"],
-        "value": values[0],
-        "state": state if measured else "INSUFFICIENT_DATA",
-    }
+    return {"value": values[0], "state": state if measured else "INSUFFICIENT_DATA"}

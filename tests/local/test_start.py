@@ -105,6 +105,7 @@ def test_a_second_start_in_the_same_folder_is_refused_and_leaves_the_first_ones_
 ):
     monkeypatch.setattr(settings, "STATE", tmp_path)
     monkeypatch.setattr(start, "OUTPUTS", tmp_path / "outputs.json")
+    monkeypatch.setattr(start, "_run_until_interrupted", lambda: pytest.fail("it was started"))
     start.OUTPUTS.write_text("of the first one")
     with settings.only_start(), pytest.raises(StackError, match="make start runs in this folder already"):
         start.start()

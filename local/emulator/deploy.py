@@ -46,11 +46,6 @@ def functions(template: Mapping[str, Any]) -> dict[str, Json]:
     }
 
 
-def parameter_defaults(template: Mapping[str, Any]) -> dict[str, str]:
-    """Return the default values of the template's parameters by their names."""
-    return {name: str(parameter["Default"]) for name, parameter in template["Parameters"].items()}
-
-
 def files(folder: Path) -> list[tuple[str, Path]]:
     """Return the files in a folder with their paths relative to it, always in the same order."""
     return sorted((str(path.relative_to(folder)), path) for path in folder.rglob("*") if path.is_file())

@@ -14,7 +14,7 @@ CREDENTIALS = {
     # Not a literal: hypothesis draws those of local code, and an order id must not look like a leaked secret.
     "client_secret": hashlib.sha256(b"nobody's").hexdigest(),
     "brand": "local-brand",
-    "integrator_id": "local-integrator",
+    "integrator_id": "local-9d41c07e",
 }
 
 # How /auth says when a token expires, from its lifetime and its expiry in Unix seconds.

@@ -82,8 +82,8 @@ def every_order_is_logged(stack: Stack) -> Iterator[str]:
 
 
 def every_call_is_logged(stack: Stack) -> Iterator[str]:
-    """The lines of an order tell how many calls were made for it; those of a crash are lost."""
-    if any(is_crash for _, is_crash in stack.history.batches):
+    """The lines of an order tell how many calls were made for it; a batch that crashed or still runs has none."""
+    if stack.queue.waiting or any(is_crash for _, is_crash in stack.history.batches):
         return
     made = Counter(call.path.removeprefix("/orders/").partition("?")[0] for call in stack.clopos.calls)
     logged = Counter[str]()

@@ -121,9 +121,8 @@ def test_workers_probe_during_an_outage_and_catch_up_after_it(new_stack, how, wo
     stack = new_stack(600, queue_workers=workers)
     begin = stack.scheduler.now
     stack.clopos.failing = stack.clopos.auth_failing = how
-    run_for(stack, 150)
-    # Before, the workers notice: by calls of 10 s if there is no answer, and with the first two probes.
-    most = calls_a_minute(stack, begin + 45, stack.scheduler.now)
+    run_for(stack, 120)
+    most = calls_a_minute(stack, begin + 30, stack.scheduler.now)
     assert most <= (15 if workers == 2 else 20)
     stack.clopos.failing = stack.clopos.auth_failing = None
     took_s = time_to_empty(stack)

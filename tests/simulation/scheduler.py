@@ -137,26 +137,23 @@ class Lock:
     """`threading.Lock`."""
 
     def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler, self._is_held = scheduler, False
-        self._waiting: deque[Any] = deque()
+        self._scheduler = scheduler
+        self._released: Future | None = None  # None if it is not held
 
     def acquire(self, timeout: float = -1) -> bool:
         until = math.inf if timeout < 0 else self._scheduler.now + timeout
-        while self._is_held:
-            thread = getcurrent()
-            self._waiting.append(thread)
-            is_woken = self._scheduler.park(until - self._scheduler.now)
-            if thread in self._waiting:
-                self._waiting.remove(thread)
-            if not is_woken:
+        while self._released:
+            try:
+                self._released.result(until - self._scheduler.now)
+            except TimeoutError:
                 return False
-        self._is_held = True
+        self._released = Future(self._scheduler)
         return True
 
     def release(self) -> None:
-        self._is_held = False
-        if self._waiting:
-            self._scheduler.wake(self._waiting.popleft())
+        released, self._released = self._released, None
+        assert released
+        released.set_result(None)
 
     def __enter__(self) -> None:
         self.acquire()

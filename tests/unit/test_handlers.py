@@ -208,21 +208,6 @@ def test_a_failure_is_forgotten_after_its_time_or_a_success(refresh, clock):
     assert refresh("stored", orders_0=401)[1] == ["/orders/0", "/auth", "/orders/0"]
 
 
-@pytest.mark.parametrize(
-    ("credentials", "problem"),
-    [
-        ("no JSON", "is not JSON"),
-        ('{"client_id": "a"}', "needs client_secret, brand, integrator_id"),
-        ('["a"]', "needs client_id"),
-        (CREDENTIALS_SECRET.replace('"fake-credential"', "7", 1), "has a wrong client_id"),
-    ],
-)
-def test_credentials_that_are_wrong_are_named_without_their_values(refresh, aws, credentials, problem):
-    aws.secrets["credentials"] = credentials
-    with pytest.raises(CancelError, match=f"the credentials secret {problem}"):
-        refresh()
-
-
 def test_credentials_that_nobody_has_filled_in_yet_are_no_failure(refresh, aws):
     del aws.secrets["credentials"]
     assert "the credentials secret is empty" in refresh()[0]["message"]

@@ -62,6 +62,7 @@ class Clopos:
     latency_s: tuple[float, float] = (0.2, 0.4)
     failing: str | None = None  # one of FAILURES
     auth_failing: str | None = None
+    broken: frozenset[str] = frozenset()  # ids of orders for which every call fails
     flaky: float = 0.0  # share of calls that fail, each in its own way
     lost: float = 0.0  # share of answers that get lost
     garbled: float = 0.0  # share of answers in whose place another one comes
@@ -122,6 +123,8 @@ class Clopos:
     ) -> tuple[int, dict[str, str], Any]:
         random = self.scheduler.random
         failing = self.auth_failing if call.path == "/auth" else self.failing
+        if _order_id(call.path) in self.broken:
+            failing = "500"
         if failing is None and random.random() < self.flaky:
             failing = random.choice(FAILURES)
         if failing == "refused":
@@ -169,7 +172,7 @@ class Clopos:
             return 200, {"success": True, "token": token, "expires_at": math.floor(self.tokens[token])}
         if self.tokens.get(headers.get("x-token", ""), 0) <= now:
             return self._refuse(401, "unauthorized", "Invalid token")
-        return self._order(call.method, call.path.removeprefix("/orders/").partition("?")[0])
+        return self._order(call.method, _order_id(call.path))
 
     def _order(self, method: str, order_id: str) -> tuple[int, Any]:
         status = self.orders.get(order_id)
@@ -209,6 +212,10 @@ class Clopos:
                 _count(self.counted, LIMIT, self.scheduler.now, dict)
             except _Throttled:
                 return
+
+
+def _order_id(path: str) -> str:
+    return path.removeprefix("/orders/").partition("?")[0]
 
 
 def _count(counted: deque[float], limit: int, now: float, headers: Callable[[], dict[str, str]]) -> None:

@@ -138,6 +138,7 @@ class Load:
             (
                 *(outage, outage, outage),
                 {"refusing": choice.choice([*REFUSALS])},
+                {"broken": frozenset(str(1000 + choice.randrange(200)) for _ in range(20))},
                 {"flaky": choice.uniform(0.05, 0.5)},
                 {"lost": choice.uniform(0.05, 0.3)},
                 {"lost": choice.uniform(0.05, 0.3), "lag_s": choice.uniform(1, 10)},

@@ -152,6 +152,16 @@ def test_the_first_probe_that_works_ends_the_outage_for_all_messages_at_once(new
     assert time_to_empty(stack) <= 10 + 25
 
 
+def test_an_order_that_always_fails_does_not_keep_the_others_from_probing(new_stack):
+    stack = new_stack(10)
+    stack.clopos.failing = "503"
+    run_for(stack, 60)
+    stack.clopos.failing = None
+    stack.clopos.broken = frozenset(map(str, range(7)))
+    run_for(stack, 80)
+    assert {stack.clopos.orders[order_id] for order_id in ("7", "8", "9")} == {"IGNORE"}
+
+
 # -- a weekend
 
 

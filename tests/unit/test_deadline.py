@@ -25,13 +25,15 @@ def test_a_result_or_an_exception_reaches_the_caller():
 
 
 def test_what_blocks_is_left_behind_in_a_thread_that_keeps_no_process_alive():
-    release, threads = threading.Event(), []
+    started, release, is_daemon = threading.Event(), threading.Event(), []
 
     def block():
-        threads.append(threading.current_thread())
+        is_daemon.append(threading.current_thread().daemon)
+        started.set()
         release.wait()
 
     with pytest.raises(TimeoutError):
         Deadline.after(0.05).run(block)
+    started.wait()
     release.set()
-    assert all(thread.daemon for thread in threads)
+    assert is_daemon == [True]

@@ -45,6 +45,10 @@ def test_the_calls_of_a_worker_wait_for_its_first_answer(call, pacer, clock):
     assert call() == 0
 
 
+def test_a_first_answer_that_does_not_come_is_waited_for_two_seconds(call):
+    assert [call(), call(), call()] == [0, pytest.approx(2, abs=0.06), 0]
+
+
 @pytest.mark.parametrize(
     ("headers", "share"),
     [

@@ -104,7 +104,8 @@ WEBHOOK = {"type": "order.cancelled", "timestamp": "2026-01-08T14:00:00Z", "data
     ("message", "order"),
     [
         ({"order_id": "a-b_C9"}, Order("a-b_C9")),
-        ({"order_id": 10**63}, Order(str(10**63))),
+        ({"order_id": 1, "venue_id": 1}, Order("1", 1)),
+        ({"order_id": 10**64 - 1, "venue_id": 10**18 - 1}, Order("9" * 64, 10**18 - 1)),
         ({"order_id": 108, "venue_id": None}, Order("108")),
         ({"order_id": 108, "reason": "late", "status": "RECEIVED", "data": {"order_id": 7}}, Order("108")),
         ({"type": "CALL_CENTER_ORDER", "order_id": 108}, Order("108")),  # a type of its own
@@ -128,6 +129,7 @@ def test_a_message_names_its_order(message, order):
         SNS | {"Message": json.dumps(WEBHOOK)},
         SNS | {"Message": json.dumps(json.dumps(WEBHOOK))},
         EVENTBRIDGE | {"detail": WEBHOOK},
+        SNS | {"Message": json.dumps(EVENTBRIDGE | {"detail": json.dumps(WEBHOOK)})},
         EVENTBRIDGE | {"detail": json.dumps(MEANT)},
         SNS | {"detail": {"reason": "late"}, "data": []},
         EVENTBRIDGE | {"Message": "cancel it", "data": None},

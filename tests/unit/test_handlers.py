@@ -84,6 +84,12 @@ def test_a_batch_leaves_time_for_settling_and_settling_for_the_answer(load, cont
     assert left == {"cancel_all": 100 - 12, "settle": 100 - 1}
 
 
+@pytest.mark.parametrize("records", [[], [record("a"), record("b") | {"eventSource": "aws:s3"}]])
+def test_an_event_that_is_no_batch_is_an_error(load, context, records):
+    with pytest.raises(ValueError, match="not a batch"):
+        load("queue_worker").handler({"Records": records}, context)
+
+
 def test_each_record_is_answered_for_even_if_two_have_the_same_receipt_handle(load, context, aws):
     def refuse(**_):
         raise ACCESS_DENIED

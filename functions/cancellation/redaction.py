@@ -11,6 +11,13 @@ from typing import Any
 
 PIECE_CHARS = 8  # shorter pieces also occur in ordinary words
 
+_CHARACTER = re.compile(".", re.DOTALL)
+# A character in a URL (also encoded twice), in JSON inside of a text, or in HTML.
+_ESCAPED = re.compile(
+    r"%(?:25)*([0-9a-f]{2})|\\u00([0-9a-f]{2})|&#x([0-9a-f]{1,2});|&#(?P<decimal>[0-9]{1,3});", re.IGNORECASE
+)
+_DECODED = re.compile(f"{_ESCAPED.pattern}|.", re.IGNORECASE | re.DOTALL)
+
 
 def redact_fields(fields: dict[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]:
     """Return fields with the secrets masked in texts; an object with a part of one becomes None."""
@@ -34,13 +41,13 @@ def redact(text: str, secrets: tuple[str, ...]) -> str:
     if len(text) < PIECE_CHARS:
         return text
     pieces = _pieces(secrets)
-    if "%" not in text and not any(piece in pieces for piece in _cut(_fold(text))):
+    if not _ESCAPED.search(text) and not any(piece in pieces for piece in _cut(_fold(text))):
         return text  # nearly always the case, so it has to be fast
     hidden = [False] * len(text)
-    for characters in (".", "%([0-9A-Fa-f]{2})|."):  # as written, and URL-decoded
+    for pattern in (_CHARACTER, _DECODED):
         # One match per decoded character, with its position: "%2B" is one character at three positions.
-        found = list(re.finditer(characters, text, re.DOTALL))
-        folded = _fold("".join(chr(int(char[1], 16)) if char.lastindex else char[0] for char in found))
+        found = list(pattern.finditer(text))
+        folded = _fold("".join(_decode(char) for char in found))
         for start, piece in enumerate(_cut(folded)):
             if piece in pieces:
                 first, end = found[start].start(), found[start + PIECE_CHARS - 1].end()
@@ -49,6 +56,12 @@ def redact(text: str, secrets: tuple[str, ...]) -> str:
         "***" if hide else "".join(char for char, _ in group)
         for hide, group in groupby(zip(text, hidden, strict=True), key=itemgetter(1))
     )
+
+
+def _decode(char: re.Match[str]) -> str:
+    if not char.lastindex:
+        return char[0]
+    return chr(int(char[char.lastindex], 10 if char.lastgroup == "decimal" else 16))
 
 
 @lru_cache(maxsize=4)

@@ -63,7 +63,7 @@ def parse_token(secret: str) -> Token | None:
     """Read the token secret: `{"token": ..., "expires_at": ...}`, or a bare token; None if it holds none."""
     value: Any = secret
     expires_at: Any = None
-    if value.startswith(("{", '"')):
+    if value.startswith(("{", '"', "null")):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):  # half of a JSON text, pasted by hand

@@ -25,11 +25,12 @@ DELIVERED = {n for orders in (BY_API, BY_WEBHOOK, BY_QUEUE) for n in orders if n
 UNKNOWN = {n for n in BY_API if n % 20 == 7}  # a message would wait for its order, for two minutes
 
 FAILING = 0.2
+# Not "older": it says that an order is cancelled, also if there is none.
 TEMPORARY = [
     *["server_error", "unavailable", "gateway_timeout", "html", "html_200", "empty", "redirect"],
     *["rate_limited", "token_expired", "invalid_token", "unauthorized", "quotes_inner_token"],
     *["reset", "lost_answer", "reset_in_body", "truncated", "not_http", "second_answer"],
-    *["another_order", "oversized", "bomb", "older", "live_fields"],
+    *["another_order", "oversized", "bomb", "live_fields"],
 ]
 # What Clopos says about an order, whether it is right or not, is a reason to give it up.
 FINAL = ["status_not_allowed:identifier", "not_found:identifier"]

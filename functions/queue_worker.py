@@ -178,7 +178,6 @@ def dead_letter(job: Job, deadline: Deadline) -> None:
         if error and job.is_published:
             attributes = dead_letter_attributes(message, error)
             dead_letters.send(message.body, attributes, message.trace_header, deadline)
-            metrics.add_metric("OrdersDeadLettered", MetricUnit.Count, 1)
             return
     except Exception as exc:  # noqa: BLE001 - AWS_ERRORS, or attributes in an unknown form
         # The message stays on its queue; SQS's own redrive policy is the last resort.
@@ -197,5 +196,7 @@ def delay_s(job: Job) -> int:
 def report_job(job: Job) -> None:
     """Report one message, with the ids of the webhook that it came from and of its trace."""
     report(job.outcome, job.fate, "queue", **job.ids, message_trace=job.message.trace_header)
+    if job.fate == "rejected":
+        metrics.add_metric("OrdersDeadLettered", MetricUnit.Count, 1)
     if job.fate == "deferred" and job.message.age_s is not None:
         metrics.add_metric("MessageAge", MetricUnit.Seconds, round(job.message.age_s))

@@ -13,8 +13,8 @@ import requests
 from local import settings
 from local.common import run_command, say, wait_for
 from local.emulator.clients import Outcomes
-from local.signing import webhook_headers
 from local.stack import IGNORE, REFUSED_AT_FIRST, STACK_NAME, LocalStack
+from tools.signing import webhook_headers
 
 ORDERS = range(101, 131)  # pending at Clopos at the beginning
 TIMEOUT_S = 60  # for waits that take up to 5 s on an idle machine

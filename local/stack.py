@@ -18,11 +18,11 @@ import requests
 from botocore.exceptions import ClientError
 
 from local.common import HOST, StackError
-from local.emulator.clients import Queue, aws_client
+from local.emulator.clients import REGION, ROOT_USER, Queue, aws_client
 from local.emulator.deploy import deploy
 from local.emulator.server import XRAY_DAEMON, emulator
-from local.signing import SigV4, StandardWebhooks
 from local.simulator import CREDENTIALS, Fault, Simulator
+from tools.signing import SigV4, StandardWebhooks
 
 STACK_NAME = "clopos-cancel"
 IGNORE = '{"status": "IGNORE"}'
@@ -135,7 +135,7 @@ class LocalStack:
         self, order_id: int | str, body: str = IGNORE, *, headers: Mapping[str, str] | None = None
     ) -> requests.Response:
         """Call ``PUT /orders/{id}``, signed with SigV4."""
-        return self.call("PUT", f"/orders/{order_id}", body, auth=SigV4(), headers=headers)
+        return self.call("PUT", f"/orders/{order_id}", body, auth=SigV4(ROOT_USER, REGION), headers=headers)
 
     def post_webhook(self, body: str, *, headers: Mapping[str, str] | None = None) -> requests.Response:
         """Call ``POST /webhooks/cancellations``, signed with the stack's webhook secret."""

@@ -12,9 +12,10 @@ import requests
 from botocore.exceptions import BotoCoreError, ClientError
 from requests.auth import AuthBase
 
-from local.signing import SigV4
+from local.emulator.clients import REGION, ROOT_USER
 from local.simulator import AnyFault, Fault
 from local.stack import REFUSED_AT_FIRST, LocalStack
+from tools.signing import SigV4
 
 Json = dict[str, Any]
 Say = Callable[..., None]  # a text and its kind: "good" by default, "bad" or "waiting"
@@ -93,7 +94,7 @@ class Actions:
 
     def _cancel_by_api(self, say: Say) -> None:
         path = f"/orders/{self._new_order()}"
-        self._call(say, "PUT", path, {"status": "IGNORE"}, SigV4())
+        self._call(say, "PUT", path, {"status": "IGNORE"}, SigV4(ROOT_USER, REGION))
 
     def _cancel_by_webhook(self, say: Say) -> None:
         try:

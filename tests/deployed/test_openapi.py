@@ -16,8 +16,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from local.signing import SigV4
+from local.emulator.clients import REGION, ROOT_USER
 from tools.openapi import FILE, describe, text
+from tools.signing import SigV4
 
 api = schemathesis.openapi.from_dict(json.loads(FILE.read_text()))
 api.config.generation.update(with_security_parameters=False)  # every generated request is signed
@@ -49,7 +50,7 @@ def signatures(stack, clopos, deployed_queues):
     """How a caller of each route signs; Clopos has no limit meanwhile."""
     clopos.configure(quota=40_000, failed_quota=40_000)
     stack.refresh_token()
-    return {"/orders/{id}": SigV4(), "/webhooks/cancellations": stack.webhook_auth()}
+    return {"/orders/{id}": SigV4(ROOT_USER, REGION), "/webhooks/cancellations": stack.webhook_auth()}
 
 
 @api.parametrize()

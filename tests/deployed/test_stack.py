@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from local.signing import SigV4, webhook_headers
+from local.emulator.clients import REGION, ROOT_USER
 from local.stack import IGNORE
 from tests.conftest import eventually
+from tools.signing import SigV4, webhook_headers
 
 NAMES = {
     *("ApiUrl", "QueueUrl", "QueueArn", "DeadLetterQueueUrl", "TokenSecretArn", "CredentialsSecretArn"),
@@ -69,7 +70,7 @@ def test_a_bad_id_is_refused_and_clopos_not_called(put, clopos, order_id):
     ("method", "path"), [("GET", "/orders/108"), ("PUT", "/orders"), ("POST", "/webhooks"), ("GET", "/")]
 )
 def test_no_other_route_exists(deployed, method, path):
-    assert deployed.call(method, path, "", auth=SigV4()).status_code == 403
+    assert deployed.call(method, path, "", auth=SigV4(ROOT_USER, REGION)).status_code == 403
 
 
 def test_messages_are_done_or_dead_lettered_with_their_reasons(deployed, deployed_queues, clopos):

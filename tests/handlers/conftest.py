@@ -39,9 +39,9 @@ import cancellation.order
 from cancellation.telemetry import logger
 from local.emulator.clients import Queue
 from local.lambda_events import LambdaContext, sqs_record
-from local.signing import webhook_headers
 from local.simulator import CREDENTIALS, CUSTOMER, inner_token
 from tests.conftest import LEAKS
+from tools.signing import webhook_headers
 
 Json = dict[str, Any]
 

@@ -6,8 +6,8 @@ import uuid
 
 import pytest
 
-from local.signing import webhook_headers
 from tests.handlers.conftest import WEBHOOK_SECRET
+from tools.signing import webhook_headers
 
 BODY = '{"order_id": 108}'
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another-fake-secret-of-32-bytes!").decode()

@@ -11,8 +11,9 @@ import requests
 
 from local import settings, start
 from local.common import HOST, ROOT, StackError
-from local.signing import SigV4
+from local.emulator.clients import REGION, ROOT_USER
 from tests.conftest import eventually
+from tools.signing import SigV4
 
 TEMPLATE = {
     "Parameters": dict.fromkeys(("CloposBaseUrl", "QueueWorkers", "EventBusName", "GradualDeployments"))
@@ -55,7 +56,9 @@ def test_the_emulator_does_not_verify_signatures_as_the_guide_says(stack, clopos
             return signed
 
     stack.refresh_token()
-    answer = stack.call("PUT", "/orders/108", '{"status": "IGNORE"}', auth=AnotherSignature())
+    answer = stack.call(
+        "PUT", "/orders/108", '{"status": "IGNORE"}', auth=AnotherSignature(ROOT_USER, REGION)
+    )
     assert answer.status_code == 200
 
 

@@ -15,10 +15,10 @@ from local.common import BUILD, ROOT
 from local.emulator.clients import ROOT_USER, Queue
 from local.emulator.deploy import built_template, functions
 from local.lambda_events import environment_variables, sqs_record
-from local.signing import webhook_headers
 from local.simulator import CREDENTIALS
 from tests.runtime.environment import Environment
 from tests.runtime.relay import Relay
+from tools.signing import webhook_headers
 
 Json = dict[str, Any]
 

@@ -2,19 +2,15 @@
 
 import json
 import time
-import uuid
-from datetime import UTC, datetime
 from typing import Any
 
 import requests
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from standardwebhooks import Webhook
-from standardwebhooks.webhooks import EmptyWebhookSecretError
+from requests.auth import AuthBase
 
 from tools.operate.checks.findings import Finding, Findings, ok, problem, unknown
 from tools.operate.checks.secrets import secret_text
 from tools.operate.stack import Deployed
+from tools.signing import SigV4, StandardWebhooks
 
 TIMEOUT_S = 35  # API Gateway answers within 29 s
 RESULT_WITHIN_S = 90  # includes a cold start, a retry, and a few seconds until the log can be read
@@ -36,11 +32,9 @@ class OrderCheck:
     def by_api(self, stack: Deployed) -> Findings:
         """A caller of the API cancels it."""
         url = f"{stack.outputs['ApiUrl']}/orders/{self._order_id}"
-        request = AWSRequest("PUT", url, data=IGNORE)
         credentials: Any = stack.session.get_credentials()  # not None: the stack was described with them
-        SigV4Auth(credentials, "execute-api", stack.region).add_auth(request)
         started = time.monotonic()
-        status, body = _call("PUT", url, IGNORE, dict(request.headers))
+        status, body = _call("PUT", url, IGNORE, SigV4(credentials, stack.region))
         if status == 200 and body.get("success"):
             yield ok(f"cancelled in {time.monotonic() - started:.1f} s, request {body.get('request_id')}")
         elif status == 403:
@@ -65,17 +59,15 @@ class OrderCheck:
         """A signed webhook cancels it."""
         cancelled = stack.parameters["CancellationTypes"].split(",")[0]
         body = json.dumps({"type": cancelled, "data": {"order_id": self._order_id}})
-        webhook_id, now = f"msg_{uuid.uuid4().hex}", datetime.now(UTC)
-        headers = {"webhook-id": webhook_id, "webhook-timestamp": str(int(now.timestamp()))}
-        try:
-            secret = Webhook(secret_text(stack, stack.outputs["WebhookSecretArn"]))
-            headers["webhook-signature"] = secret.sign(webhook_id, now, body)
-        except (ValueError, EmptyWebhookSecretError):  # not base64, or empty: its own check says so
-            self._refused = "nothing: the webhook secret cannot be used"
         if self._refused:
             yield unknown(f"not tried, as Clopos answered {self._refused}")
             return
-        status, result = _call("POST", f"{stack.outputs['ApiUrl']}/webhooks/cancellations", body, headers)
+        try:
+            auth = StandardWebhooks(secret_text(stack, stack.outputs["WebhookSecretArn"]))
+        except ValueError:  # empty, or not base64: its own check says so
+            yield unknown("not tried, as the webhook secret cannot be used")
+            return
+        status, result = _call("POST", f"{stack.outputs['ApiUrl']}/webhooks/cancellations", body, auth)
         if status == 202:
             yield result_of_message(stack, result["data"]["message_id"])
         else:
@@ -97,11 +89,11 @@ def result_of_message(stack: Deployed, message_id: str) -> Finding:
     return problem(text, f"Look later: {look}")
 
 
-def _call(method: str, url: str, body: str, headers: dict[str, str]) -> tuple[object, dict[str, Any]]:
+def _call(method: str, url: str, body: str, auth: AuthBase) -> tuple[object, dict[str, Any]]:
     """Return the status and the body of an answer."""
-    headers["Content-Type"] = "application/json"
+    headers = {"Content-Type": "application/json"}
     try:
-        answer = requests.request(method, url, data=body, headers=headers, timeout=TIMEOUT_S)
+        answer = requests.request(method, url, data=body, headers=headers, auth=auth, timeout=TIMEOUT_S)
     except requests.RequestException as error:  # no connection, or no answer in time
         return "no answer", {"error": type(error).__name__, "message": f"{url} cannot be reached from here"}
     try:

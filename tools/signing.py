@@ -8,14 +8,13 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from standardwebhooks import Webhook
-
-from local.emulator.clients import REGION, ROOT_USER
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 
 class SigV4(requests.auth.AuthBase):
-    """Signs requests for API Gateway's IAM authorization, by default as the emulator's root user."""
+    """Signs requests for API Gateway's IAM authorization."""
 
-    def __init__(self, credentials: Credentials = ROOT_USER, region: str = REGION) -> None:
+    def __init__(self, credentials: Credentials, region: str) -> None:
         self._signer = SigV4Auth(credentials, "execute-api", region)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -32,11 +31,14 @@ class StandardWebhooks(requests.auth.AuthBase):
     Raises
     ------
     ValueError
-        If the secret is not base64.
+        If the secret is empty or not base64.
     """
 
     def __init__(self, secret: str) -> None:
-        Webhook(secret)  # so that an invalid secret fails here and not at the first request
+        try:
+            Webhook(secret)  # so that an invalid secret fails here and not at the first request
+        except EmptyWebhookSecretError as error:  # which is no ValueError
+            raise ValueError("the secret is empty") from error
         self._secret = secret
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:

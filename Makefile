@@ -73,8 +73,8 @@ outputs: ## Print a stack's outputs for a shell: eval "$$(make outputs)" [LOCAL=
 credentials: ## Store the Clopos credentials: asks for them, or reads JSON from standard input
 	@$(PY) -m tools.operate credentials "$(STACK)"
 
-webhook-secret: ## Print the secret that signs webhooks; ROTATE=1 makes a new one, END=1 also ends the old one
-	@$(PY) -m tools.operate webhook-secret "$(STACK)" $(call flags,ROTATE END)
+webhook-secret: ## Print the secret that signs webhooks; ROTATE=1 makes a new one
+	@$(PY) -m tools.operate webhook-secret "$(STACK)" $(call flags,ROTATE)
 
 doctor: ## Check a stack, and say what is wrong and how to fix it: [STACK=...] [REFRESH=1] [ORDER=108]
 	@$(PY) -m tools.operate doctor "$(STACK)" $(call flags,REFRESH) $(call options,ORDER)

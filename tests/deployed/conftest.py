@@ -5,10 +5,13 @@ import os
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import boto3
 import pytest
 
 from local.common import HOST
 from local.emulator.clients import REGION
+from local.stack import STACK_NAME
+from tools.operate.stack import Deployed
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +59,23 @@ def endpoint():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
+
+
+@pytest.fixture
+def operator(stack):
+    """Return the stack as an operator sees it who may do this."""
+    iam, name = stack.client("iam"), "operator"
+    iam.create_user(UserName=name)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+
+    def allowed(*actions, statements=()):
+        statements = [*statements, {"Effect": "Allow", "Action": actions, "Resource": "*"}]
+        policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        iam.put_user_policy(UserName=name, PolicyName="allowed", PolicyDocument=policy)
+        session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=REGION)
+        return Deployed(STACK_NAME, session, stack.endpoint)
+
+    yield allowed
+    iam.delete_user_policy(UserName=name, PolicyName="allowed")
+    iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    iam.delete_user(UserName=name)

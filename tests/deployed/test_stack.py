@@ -75,13 +75,14 @@ def test_no_other_route_exists(deployed, method, path):
 
 def test_messages_are_done_or_dead_lettered_with_their_reasons(deployed, deployed_queues, clopos):
     clopos.add_orders([1, 2])
+    clopos.add_order(404, status="RECEIVED")
     queue, dead_letters = deployed_queues
     bad = ' {"order_id":  404}'
     queue.send({"order_id": 1}, bad, {"Type": "Notification", "Message": '{"order_id": "2"}'})
     eventually(lambda: clopos.statuses()["1"] == clopos.statuses()["2"] == "IGNORE")
     [message] = eventually(dead_letters.take_all)
     assert message["Body"] == bad
-    assert message["MessageAttributes"]["ErrorCode"]["StringValue"] == "order_not_found"
+    assert message["MessageAttributes"]["ErrorCode"]["StringValue"] == "order_not_cancellable"
 
 
 def test_a_webhook_is_cancelled_at_clopos_and_can_be_followed_there_by_its_id(deployed, webhook, clopos):

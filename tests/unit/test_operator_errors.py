@@ -7,7 +7,7 @@ import pytest
 from botocore import exceptions
 from botocore.exceptions import ClientError
 
-from tools.operate import outputs, stack
+from tools.operate import stack
 from tools.operate.dead_letters import find_order
 from tools.operate.remedies import remedy
 from tools.operate.stack import Deployed, duration, explain
@@ -17,25 +17,22 @@ def refused(code, message):
     return ClientError({"Error": {"Code": code, "Message": message}}, "GetQueueAttributes")
 
 
+DENIED, NEEDED = (
+    "User: u is not authorized to perform: sqs:getqueueattributes on q",
+    "your credentials need the",
+)
+
+
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
+        (refused("AccessDenied", DENIED), f"not allowed: {NEEDED} permission sqs:getqueueattributes"),
+        (refused("AccessDenied", "Access is denied."), f"not allowed: {NEEDED} permission for Get"),
         (
-            refused("AccessDenied", "User: u is not authorized to perform: sqs:getqueueattributes on q"),
-            "not allowed: your credentials need the permission sqs:getqueueattributes",
+            refused("ExpiredToken", "Too old"),
+            "AWS refuses GetQueueAttributes with ExpiredToken: Too old. Sign",
         ),
-        (
-            refused("AccessDenied", "Access is denied."),
-            "not allowed: your credentials need the permission for Get",
-        ),
-        (
-            refused("ExpiredToken", "it has expired"),
-            "AWS refuses GetQueueAttributes with ExpiredToken: it has expired. Sign",
-        ),
-        (
-            refused("Throttling", "Rate exceeded"),
-            "AWS refuses GetQueueAttributes with Throttling: Rate exceeded",
-        ),
+        (refused("Throttling", "Too fast"), "AWS refuses GetQueueAttributes with Throttling: Too fast"),
         (exceptions.NoCredentialsError(), "Unable to locate credentials. Sign in (aws sso login)"),
         (
             exceptions.NoRegionError(),
@@ -50,9 +47,8 @@ def test_a_failed_call_is_explained(error, sentence):
 
 def test_an_order_that_waits_for_the_right_credentials_says_where_they_are():
     said = "clopos_access_denied: Clopos says 401 Invalid client credentials"
-    assert remedy("s", "clopos_access_denied", said, 401).startswith(
-        "The restaurant finds the right ones in its"
-    )
+    fix = remedy("s", "clopos_access_denied", said, 401)
+    assert fix.startswith("The restaurant finds the right ones in its")
 
 
 @pytest.mark.parametrize(
@@ -63,49 +59,25 @@ def test_a_length_of_time_is_rounded_down(seconds, words):
     assert duration(seconds) == words
 
 
-@pytest.fixture
-def deployed(tmp_path, monkeypatch):
-    """A stack with this name, and a samconfig.toml with two others."""
-    samconfig = tmp_path / "samconfig.toml"
-    samconfig.write_text(
-        'version = 0.1\n[default.global.parameters]\nstack_name = "one"\n[b.deploy.parameters]\nstack_name = "two"\n'
-    )
-    monkeypatch.setattr(stack, "SAMCONFIG", samconfig)
-
-    def deployed(name, unreserved=900):
-        class Lambda:
-            def get_account_settings(self):
-                return {"AccountLimit": {"UnreservedConcurrentExecutions": unreserved}}
-
-        found = Deployed(name, stack.boto3.Session("k", "s", region_name="eu-central-1"))
-        found._clients["lambda"] = Lambda()
-        found.parameters = {"AlarmEmail": "a@b.c", "EventBusName": "", "CancellationTypes": "x,y z"}
-        return found
-
-    return deployed
+SAMCONFIG = """
+version = 0.1
+[default.global.parameters]
+stack_name = "one"
+[b.deploy.parameters]
+stack_name = "two"
+"""
+OWN = " --stack-name three --s3-prefix three --parameter-overrides AlarmEmail=a@b.c 'CancellationTypes=x,y z'"
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("one", ""),
-        ("two", " --config-env b"),
-        (
-            "three",
-            " --stack-name three --s3-prefix three --parameter-overrides AlarmEmail=a@b.c 'CancellationTypes=x,y z'",
-        ),
-    ],
-)
-def test_a_stack_is_deployed_again_with_its_own_parameters_and_s3_prefix(deployed, name, options):
-    assert deployed(name).deploy_command == f"make build && .venv/bin/sam deploy{options}"
-
-
-def test_an_account_without_enough_concurrency_is_told_before_the_deployment(deployed):
-    assert deployed("one", unreserved=101).lacks_capacity() == ""
-    assert (
-        "100 must stay unreserved, and this account has 100. Ask for"
-        in deployed("one", unreserved=100).lacks_capacity()
-    )
+@pytest.mark.parametrize(("name", "options"), [("one", ""), ("two", " --config-env b"), ("three", OWN)])
+def test_a_stack_is_deployed_again_with_its_own_parameters_and_s3_prefix(
+    tmp_path, monkeypatch, name, options
+):
+    monkeypatch.setattr(stack, "SAMCONFIG", tmp_path / "samconfig.toml")
+    stack.SAMCONFIG.write_text(SAMCONFIG)
+    deployed = Deployed(name, stack.boto3.Session("k", "s", region_name="eu-central-1"))
+    deployed.parameters = {"AlarmEmail": "a@b.c", "EventBusName": "", "CancellationTypes": "x,y z"}
+    assert deployed.deploy_command == f"make build && .venv/bin/sam deploy{options}"
 
 
 @pytest.mark.parametrize(
@@ -129,18 +101,14 @@ def test_a_dead_letter_may_hold_anything(body):
 def test_the_local_stack_is_found_on_any_port(tmp_path, monkeypatch):
     for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "another")
-    monkeypatch.setattr(outputs, "LOCAL_OUTPUTS", tmp_path / "outputs.json")
+    monkeypatch.setattr(stack, "LOCAL_OUTPUTS", tmp_path / "outputs.json")
     with pytest.raises(stack.CannotStart, match="make start"):
-        outputs.use_local_stack()
-    outputs.LOCAL_OUTPUTS.write_text(
-        json.dumps({"AwsEndpointUrl": "http://127.0.0.1:5", "PageUrl": "http://p"})
-    )
-    assert (
-        outputs.use_local_stack()["AWS_ENDPOINT_URL"]
-        == stack.os.environ["AWS_ENDPOINT_URL"]
-        == "http://127.0.0.1:5"
-    )
-    assert outputs.snake_case({"DeadLetterQueueUrl": "u"}) == {"dead_letter_queue_url": "u"}
+        stack.use_local_stack()
+    outputs, endpoint = {"AwsEndpointUrl": "http://127.0.0.1:5", "PageUrl": "http://p"}, "http://127.0.0.1:5"
+    stack.LOCAL_OUTPUTS.write_text(json.dumps(outputs))
+    found = stack.use_local_stack()
+    assert found["AWS_ENDPOINT_URL"] == stack.os.environ["AWS_ENDPOINT_URL"] == endpoint
+    assert found["page_url"] == "http://p"
 
 
 @pytest.mark.parametrize(

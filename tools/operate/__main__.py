@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from tools.operate import secrets
 from tools.operate.checks.orders import described, groups, read_log
 from tools.operate.checks.secrets import secret_text
+from tools.operate.dead_letters import DeadLetters
 from tools.operate.doctor import diagnose
-from tools.operate.outputs import use_local_stack, variables_of
-from tools.operate.redrive import DeadLetters
-from tools.operate.stack import AWS_ERRORS, CannotStart, Deployed, explain
+from tools.operate.stack import AWS_ERRORS, CannotStart, Deployed, explain, use_local_stack, variables_of
 
 #: What each is for, its options with a value, and those without.
 COMMANDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
@@ -21,7 +20,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "orders": ("count what happened to orders", ("minutes",), ()),
     "dead-letters": ("list them", ("code", "order"), ("csv", "bodies", "redrive", "delete", "yes")),
     "credentials": ("store the Clopos credentials", (), ()),
-    "webhook-secret": ("print the webhook secret", (), ("rotate", "end")),
+    "webhook-secret": ("print the webhook secret", (), ("rotate",)),
     "outputs": ("print the outputs for a shell", (), ("local", "keys")),
 }
 
@@ -68,8 +67,8 @@ def run(options: argparse.Namespace) -> bool:
         secrets.store_credentials(stack)
         print(f"Stored. Now fetch a token with them: make doctor STACK={stack.name} REFRESH=1")
     elif options.command == "webhook-secret":
-        if options.rotate or options.end:
-            (secrets.end if options.end else secrets.rotate)(stack)
+        if options.rotate:
+            secrets.rotate(stack)
         print(secret_text(stack, stack.output("WebhookSecretArn")))
     else:
         if local:

@@ -6,8 +6,7 @@ asks for a token refresh or for the cancellation of an order.
 
 from collections.abc import Callable
 
-from tools.operate.checks import configuration, orders, secrets
-from tools.operate.checks.findings import Finding, Findings, problem, significant
+from tools.operate.checks import Finding, Findings, configuration, orders, problem, secrets
 from tools.operate.checks.order import OrderCheck
 from tools.operate.stack import AWS_ERRORS, Deployed, explain
 from tools.progress import Progress
@@ -35,11 +34,12 @@ CHECKS: dict[str, Check] = {
 
 
 def examine(stack: Deployed, check: Check) -> list[Finding]:
-    """Run one check. An error of AWS is a problem of this check and does not stop the others."""
+    """Run one check, and return its problems, or its `ok` if there are none."""
     try:
-        return significant(check(stack))
-    except AWS_ERRORS as error:
+        found = list(check(stack))
+    except AWS_ERRORS as error:  # a problem of this check, which does not stop the others
         return [problem("not checked", explain(error, stack.endpoint))]
+    return [finding for finding in found if finding.state != "ok"] or found[-1:]
 
 
 def diagnose(stack: Deployed, *, refresh: bool = False, order_id: str | None = None) -> bool:

@@ -1,17 +1,15 @@
-"""Store the Clopos credentials; rotate or end the webhook secret. No value is in a file or an argument."""
+"""Store the Clopos credentials; rotate the webhook secret. No value is in a file or an argument."""
 
 import base64
 import getpass
 import json
 import secrets
 import sys
-import time
 
 from tools.operate.checks.secrets import CREDENTIALS
 from tools.operate.stack import CannotStart, Deployed
 
 KEY_BYTES = 32
-FORGOTTEN_S = 300  # for so long the functions use a secret without reading it again
 
 
 def store_credentials(stack: Deployed) -> None:
@@ -32,21 +30,6 @@ def store_credentials(stack: Deployed) -> None:
 def rotate(stack: Deployed) -> None:
     """Make a new webhook secret. The one before it keeps working."""
     _store(stack, "WebhookSecretArn", base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode())
-
-
-def end(stack: Deployed) -> None:
-    """Make a new webhook secret, and end the one before it: it would go on working after one rotation."""
-    function, client = stack.physical_id("WebhookFunction"), stack.client("lambda")
-    print("The webhook is stopped: senders get 5xx responses, and have to try again.", file=sys.stderr)
-    client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
-    try:
-        rotate(stack)
-        rotate(stack)
-        print(f"In {FORGOTTEN_S} s, no function remembers the old secret.", file=sys.stderr)
-        time.sleep(FORGOTTEN_S)
-    finally:  # also after Ctrl-C
-        client.delete_function_concurrency(FunctionName=function)
-        print("The webhook is running again.", file=sys.stderr)
 
 
 def _store(stack: Deployed, output: str, value: str) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import tomllib
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -18,10 +19,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 #: What every call to AWS may raise: AWS refuses it, or cannot be reached.
 AWS_ERRORS = (ClientError, BotoCoreError)
 
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+LOCAL_OUTPUTS = Path(".local/outputs.json")  # `make start` writes it when the stack is ready
 LOCAL_REGION = "us-east-1"
 LOCAL_KEY = "test"  # the emulator's root user: both its access key id and its secret access key
 SAMCONFIG = Path("samconfig.toml")
-MIN_UNRESERVED = 100  # concurrent executions of an account that Lambda lets nobody reserve
 
 # A token refresh takes up to 15 s; every other call is answered in less than a second.
 CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 3})
@@ -52,19 +54,18 @@ class Deployed:
         With ``AWS_ENDPOINT_URL``, that is the local emulator, which has a region and keys of its own.
         """
         endpoint = os.environ.get("AWS_ENDPOINT_URL", "").rstrip("/")
+        stack = cls(name, _session(endpoint), endpoint)
         try:
-            stack = cls(name, _session(endpoint), endpoint)
             stack.description  # noqa: B018 - read now, so that a missing stack is reported first
-        except AWS_ERRORS as error:  # no credentials, no region, no answer, no such stack
-            # CloudFormation has no error code of its own for a stack that it does not know.
-            if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ValidationError":
-                where = f"on the local emulator at {endpoint}" if endpoint else f"in {stack.region}"
-                deploy = (
-                    f"Name another with STACK=... or AWS_REGION=..., or deploy it{stack.lacks_capacity()}"
-                )
-                what_now = "Run: make start" if endpoint else deploy
-                raise CannotStart(f"there is no stack {name} {where}. {what_now}") from error
-            raise CannotStart(explain(error, endpoint)) from error
+        except ClientError as error:  # CloudFormation has no code of its own for a stack that does not exist
+            if error.response["Error"]["Code"] != "ValidationError":
+                raise
+            if endpoint:
+                where = f"on the local emulator at {endpoint}. Run: make start"
+            else:
+                other = "Name another with STACK=... or AWS_REGION=..., or deploy it"
+                where = f"in {stack.region}. {other}"
+            raise CannotStart(f"there is no stack {name} {where}") from error
         return stack
 
     def client(self, service: str) -> Any:
@@ -104,24 +105,18 @@ class Deployed:
         return {each["ParameterKey"]: each["ParameterValue"] for each in found}
 
     @cached_property
-    def resources(self) -> list[dict[str, str]]:
-        """The resources, each with its `LogicalResourceId`, `PhysicalResourceId` and `ResourceType`."""
+    def _resources(self) -> dict[str, tuple[str, str]]:
         pages = self.client("cloudformation").get_paginator("list_stack_resources")
-        return [
-            each for page in pages.paginate(StackName=self.name) for each in page["StackResourceSummaries"]
-        ]
+        found = [e for page in pages.paginate(StackName=self.name) for e in page["StackResourceSummaries"]]
+        return {e["LogicalResourceId"]: (e["ResourceType"], e["PhysicalResourceId"]) for e in found}
 
-    def physical_ids(self, resource_type: str = "") -> dict[str, str]:
+    def physical_ids(self, resource_type: str) -> dict[str, str]:
         """Return the physical ids (names or ARNs) of the resources of a type, by logical id."""
-        return {
-            each["LogicalResourceId"]: each["PhysicalResourceId"]
-            for each in self.resources
-            if resource_type in ("", each["ResourceType"])
-        }
+        return {name: id_ for name, (type_, id_) in self._resources.items() if type_ == resource_type}
 
     def physical_id(self, logical_id: str) -> str:
         """Return the physical id of a resource of the template; empty if there is none."""
-        return self.physical_ids().get(logical_id, "")
+        return self._resources.get(logical_id, ("", ""))[1]
 
     @property
     def deploy_command(self) -> str:
@@ -140,18 +135,6 @@ class Deployed:
         overrides = " ".join(["--parameter-overrides", *values]) if values else ""
         return f"{command} --stack-name {self.name} --s3-prefix {self.name} {overrides}".rstrip()
 
-    def lacks_capacity(self) -> str:
-        """Return why Lambda would refuse the stack in this account; empty if nothing is known against it."""
-        try:
-            limits = self.client("lambda").get_account_settings()["AccountLimit"]
-        except AWS_ERRORS:  # not allowed; the stack may well be possible
-            return ""
-        if (left := limits["UnreservedConcurrentExecutions"]) > MIN_UNRESERVED:
-            return ""
-        why = f"reserves one execution, {MIN_UNRESERVED} must stay unreserved, and this account has {left}"
-        more = "Ask for more (Service Quotas, AWS Lambda, Concurrent executions)"
-        return f". It {why}. {more}, or set ReserveConcurrency=false"
-
     def log_lines(self, function: str, pattern: str, since: float) -> list[dict[str, Any]]:
         """Return the JSON lines in a function's log since a time (Unix seconds), oldest first, with `at`.
 
@@ -166,14 +149,45 @@ class Deployed:
 
 def _session(endpoint: str) -> boto3.Session:
     if endpoint:
-        key = os.environ.get("AWS_ACCESS_KEY_ID", LOCAL_KEY)
-        secret = os.environ.get("AWS_SECRET_ACCESS_KEY", LOCAL_KEY)
+        key, secret = (os.environ.get(name, LOCAL_KEY) for name in KEYS)
         return boto3.Session(key, secret, region_name=LOCAL_REGION)
     # boto3 only reads AWS_DEFAULT_REGION; the other SDKs and Lambda use AWS_REGION.
     session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
     if not session.region_name:  # botocore takes an empty variable for a region
         raise exceptions.NoRegionError
     return session
+
+
+def use_local_stack() -> dict[str, str]:
+    """Turn to the local stack, on whichever ports it listens; return the variables that do so."""
+    try:
+        outputs = json.loads(LOCAL_OUTPUTS.read_text())
+    except FileNotFoundError as error:
+        raise CannotStart("the local stack is not running. In another shell, run: make start") from error
+    keys = dict.fromkeys(KEYS, LOCAL_KEY)
+    own = {name: outputs[name] for name in ("CloposUrl", "PageUrl") if name in outputs}
+    variables = {"AWS_ENDPOINT_URL": outputs["AwsEndpointUrl"], **keys, **snake_case(own)}
+    os.environ |= variables
+    os.environ.pop("AWS_PROFILE", None)
+    return variables
+
+
+def variables_of(stack: Deployed, *, keys: bool) -> dict[str, str]:
+    """Return the variables of a stack; with `keys`, also the AWS credentials, for programs such as curl."""
+    # Some programs read the first of the two regions, some the second.
+    variables = {"STACK": stack.name, "AWS_REGION": stack.region, "AWS_DEFAULT_REGION": stack.region}
+    credentials = stack.session.get_credentials() if keys else None
+    if credentials:
+        values = credentials.get_frozen_credentials()[:3]
+        variables |= {
+            name: value or "" for name, value in zip((*KEYS, "AWS_SESSION_TOKEN"), values, strict=True)
+        }
+    return variables | snake_case(stack.outputs)
+
+
+def snake_case(outputs: dict[str, str]) -> dict[str, str]:
+    """Return outputs by the names that they have in a shell: ``api_url`` for ``ApiUrl``."""
+    return {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): value for name, value in outputs.items()}
 
 
 def is_denied(error: BaseException) -> bool:
@@ -210,3 +224,8 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{int(seconds // length)} {unit}s"
     return f"{max(0, int(seconds))} seconds"
+
+
+def in_words(counts: Counter[str]) -> str:
+    """Return counts in words, the largest first: ``deferred 3, failed 1``."""
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())

@@ -7,7 +7,7 @@ from typing import Any
 import requests
 from requests.auth import AuthBase
 
-from tools.operate.checks.findings import Finding, Findings, ok, problem, unknown
+from tools.operate.checks import Finding, Findings, ok, problem, unknown
 from tools.operate.checks.secrets import secret_text
 from tools.operate.stack import Deployed
 from tools.signing import SigV4, StandardWebhooks
@@ -79,10 +79,9 @@ def result_of_message(stack: Deployed, message_id: str) -> Finding:
     started, since = time.monotonic(), time.time() - CLOCKS_DIFFER_S
     while (waited_s := time.monotonic() - started) < RESULT_WITHIN_S:
         for line in stack.log_lines("Queue", f'"{message_id}"', since):
-            if line.get("message_id") == message_id and line.get("outcome") == "cancelled":
-                return ok(f"cancelled in {waited_s:.1f} s, message {message_id}")
-            if line.get("message_id") == message_id and "outcome" in line:
-                return _not_cancelled(line["outcome"], line.get("result", {}))
+            if line.get("message_id") == message_id and (outcome := line.get("outcome")):
+                done = ok(f"cancelled in {waited_s:.1f} s, message {message_id}")
+                return done if outcome == "cancelled" else _not_cancelled(outcome, line.get("result", {}))
         time.sleep(POLL_S)
     text = f"message {message_id} has no result after {RESULT_WITHIN_S} s; it may be waiting behind others"
     look = f".venv/bin/sam logs --stack-name {stack.name} --filter '\"{message_id}\"'"

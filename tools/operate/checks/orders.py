@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from tools.operate.checks.findings import Findings, in_words, ok, problem, unknown
-from tools.operate.dead_letters import message_counts, put_back, take
+from tools.operate.checks import Findings, ok, problem, unknown
+from tools.operate.dead_letters import DeadLetters
 from tools.operate.remedies import remedy
-from tools.operate.stack import Deployed, duration
+from tools.operate.stack import Deployed, duration, in_words
 
 WINDOW_S = 900  # a deferred message comes back after up to five minutes
 DEFERRED_S = 300
@@ -119,13 +119,22 @@ def clock(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%H:%M:%S} UTC"
 
 
+def queue_state(stack: Deployed, queue: str) -> tuple[int, int, int]:
+    """Return the approximate numbers of all messages and of hidden ones, and for how long they are kept."""
+    arguments = {"QueueUrl": stack.outputs[queue], "AttributeNames": ["All"]}
+    found = stack.client("sqs").get_queue_attributes(**arguments)["Attributes"]
+    name = "ApproximateNumberOfMessages"
+    hidden = int(found[f"{name}NotVisible"]) + int(found[f"{name}Delayed"])
+    return int(found[name]) + hidden, hidden, int(found["MessageRetentionPeriod"])
+
+
 def queue(stack: Deployed) -> Findings:
     """No message has been waiting for long."""
-    visible, hidden = message_counts(stack.client("sqs"), stack.outputs["QueueUrl"])
-    if not visible + hidden:
+    count, hidden, _ = queue_state(stack, "QueueUrl")
+    if not count:
         yield ok("empty")
         return
-    text = f"{visible + hidden} waiting, {hidden} of them in progress or deferred"
+    text = f"{count} waiting, {hidden} of them in progress or deferred"
     unread_s, (deferred_s, order) = oldest_unread_s(stack), oldest_deferred(stack)
     if order:
         text += f"; the oldest that was tried, order {order}, has waited for {duration(deferred_s)}"
@@ -154,10 +163,8 @@ def oldest_unread_s(stack: Deployed) -> float:
 
 def dead_letters(stack: Deployed) -> Findings:
     """No message is in the dead-letter queue."""
-    sqs, url, kept = stack.client("sqs"), stack.outputs["DeadLetterQueueUrl"], "MessageRetentionPeriod"
-    count = sum(message_counts(sqs, url))
-    sample = take(sqs, url, limit=min(count, DEAD_LETTERS_READ), hidden_s=DEAD_LETTERS_HIDDEN_S)
-    put_back(sqs, url, sample)
+    count, _, kept_s = queue_state(stack, "DeadLetterQueueUrl")
+    sample = DeadLetters(stack).sample(min(count, DEAD_LETTERS_READ), DEAD_LETTERS_HIDDEN_S)
     if not count:
         yield ok("none")
     elif not sample:
@@ -166,9 +173,6 @@ def dead_letters(stack: Deployed) -> Findings:
     else:
         codes = in_words(Counter(letter.code for letter in sample))
         read = f" among the {len(sample)} that were read" if len(sample) < count else ""
-        kept_s = int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[kept])["Attributes"][kept])
         left = duration(min(letter.sent_at for letter in sample) + kept_s - time.time())
-        yield problem(
-            f"about {count}: {codes}{read}; SQS deletes the oldest of them in {left}",
-            f"To see them: make dead-letters STACK={stack.name} (docs/operations.md, DeadLetterAlarm)",
-        )
+        fix = f"To see them: make dead-letters STACK={stack.name} (docs/operations.md, DeadLetterAlarm)"
+        yield problem(f"about {count}: {codes}{read}; SQS deletes the oldest of them in {left}", fix)

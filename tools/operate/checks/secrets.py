@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tools.operate.checks.findings import Finding, Findings, ok, problem, unknown
+from tools.operate.checks import Finding, Findings, ok, problem, unknown
 from tools.operate.checks.orders import clock
 from tools.operate.remedies import remedy
 from tools.operate.stack import Deployed, duration, is_denied, missing_permission
@@ -31,16 +31,11 @@ def credentials(stack: Deployed) -> Findings:
     except ClientError as error:
         if not is_denied(error):
             raise
-        if stack.client("secretsmanager").describe_secret(SecretId=arn).get("VersionIdsToStages"):
-            permission = missing_permission(error)
-            yield unknown(f"a value is stored; whether it is complete, you may not read ({permission})")
-        else:
-            yield problem("the secret has no value yet", fix)
+        yield unknown(f"whether they are filled in, you may not read ({missing_permission(error)})")
         return
-    empty = [name for name in CREDENTIALS if not (content or {}).get(name)]
     if content is None:
         yield problem("the secret is not a JSON object", fix)
-    elif empty:
+    elif empty := [name for name in CREDENTIALS if not content.get(name)]:
         yield problem(f"{', '.join(empty)} missing or empty", fix)
     yield ok(f"{', '.join(CREDENTIALS)} are filled in")
 
@@ -82,12 +77,9 @@ def _refresh_failed(stack: Deployed, result: dict[str, Any], what: str) -> Findi
 
 def token(stack: Deployed) -> Findings:
     """There is a token that does not expire soon."""
-    fix, is_ours = (
-        f"Run: make doctor STACK={stack.name} REFRESH=1",
-        stack.parameters["TokenRefresh"] == "ENABLED",
-    )
-    if not is_ours:
-        fix = "TokenRefresh is DISABLED: ask the operator of the system that stores the token"
+    is_ours = stack.parameters["TokenRefresh"] == "ENABLED"
+    other = "TokenRefresh is DISABLED: ask the operator of the system that stores the token"
+    fix = f"Run: make doctor STACK={stack.name} REFRESH=1" if is_ours else other
     text = secret_text(stack, stack.outputs["TokenSecretArn"])
     content = json_object(text) or {"token": "" if text[:1] in ("[", "{") else text.strip('"')}
     value, expires_at = content.get("token"), content.get("expires_at")

@@ -5,6 +5,7 @@ the end each order is cancelled, or it was reported why Clopos refused it. The s
 `CHAOS_SEED=7 make test` runs that one again.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -33,7 +34,7 @@ TEMPORARY = [
     *["another_order", "oversized", "bomb", "live_fields"],
 ]
 # What Clopos says about an order, whether it is right or not, is a reason to give it up.
-FINAL = ["status_not_allowed:identifier", "not_found:identifier"]
+FINAL = ["status_not_allowed:identifier"]  # an order that is "not found" would wait for two minutes
 KILLS = 5
 # After six failures in a row, which a run in sixty has, a message may have slept for 2 + 4 + ... + 64 s.
 LONGEST_BACKOFF_S = 200
@@ -78,9 +79,12 @@ def send_webhook(stack, order_id):
 
 def queue_workers(stack):
     """Return the processes in which QueueFunction runs."""
-    children = psutil.Process(stack.emulator.pid).children()
-    alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in alive if stack.physical_id("QueueFunction") in " ".join(child.cmdline())]
+    name, found = stack.physical_id("QueueFunction"), []
+    for child in psutil.Process(stack.emulator.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended, or is a zombie
+            if name in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def make_trouble(stack, queue, clopos):

@@ -480,7 +480,12 @@ BREAKS = [
     ("ok", ROLE, f"{DENIED}403 Not for this user", "The credentials may do"),
     ("ok", {"status": 503}, "clopos_unavailable: 503 ", "Clopos is down. Nothing"),
     ("ok", {"status": 504}, "clopos_timeout: 504 ", "Clopos is too slow."),
-    ("ok", {"status": 429}, "rate_limited: 429 ", "Something else uses the quota"),
+    (
+        "ok",
+        {"status": 429, "headers": {"RateLimit-Reset": "1"}},
+        "rate_limited: 429 ",
+        "Something else uses the quota",
+    ),
     ("ok", {"status": 200, "body": "<html>"}, "clopos_bad_response: 200 ", "Clopos sends what"),
 ]
 

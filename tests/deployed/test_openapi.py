@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from local.emulator.clients import REGION, ROOT_USER
+from tests.conftest import eventually
 from tools.openapi import FILE, describe, text
 from tools.signing import SigV4
 
@@ -46,11 +47,13 @@ def test_the_description_has_the_routes_of_the_contract_and_no_other():
 
 
 @pytest.fixture
-def signatures(stack, clopos, deployed_queues):
+def signatures(stack, clopos, sqs, deployed_queues):
     """How a caller of each route signs; Clopos has no limit meanwhile."""
     clopos.configure(quota=40_000, failed_quota=40_000)
     stack.refresh_token()
-    return {"/orders/{id}": SigV4(ROOT_USER, REGION), "/webhooks/cancellations": stack.webhook_auth()}
+    yield {"/orders/{id}": SigV4(ROOT_USER, REGION), "/webhooks/cancellations": stack.webhook_auth()}
+    eventually(lambda: not deployed_queues[0].counts().visible)
+    sqs.purge_queue(QueueUrl=stack.outputs["QueueUrl"])  # orders that do not exist would wait for two minutes
 
 
 @api.parametrize()

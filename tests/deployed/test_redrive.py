@@ -98,7 +98,7 @@ def test_messages_that_fail_again_are_sent_once_with_their_own_attributes(dead, 
     body = '{"order_id": 404, "note": "é"}'
     dead.send(*[body] * 23, MessageAttributes=NOT_FOUND | own)
     assert redriven("--code", "all") == 0
-    assert "Sent 23 of 23 messages through the queue again." in capsys.readouterr().out
+    assert "Sent 23 of 23 messages to the queue again." in capsys.readouterr().out
     eventually(lambda: dead.counts() == (23, 0))
     assert [call.status for call in clopos.calls(404)].count(400) == 23  # a new token may cost one more
     for back in dead.take_all():
@@ -114,7 +114,7 @@ def test_only_the_messages_with_this_code_or_order_are_sent(dead, clopos, capsys
     dead.send({"order_id": 108}, MessageAttributes=REJECTED)
     dead.send({"order_id": 404}, MessageAttributes=NOT_FOUND)
     assert redriven(*chosen) == 0
-    assert capsys.readouterr().out == "Sent 1 of 1 messages through the queue again.\n"
+    assert capsys.readouterr().out == "Sent 1 of 1 messages to the queue again.\n"
     eventually(lambda: clopos.order(108)["status"] == "IGNORE")
     assert not clopos.calls(404)
     assert redriven(*chosen) == 1
@@ -129,7 +129,7 @@ def test_messages_that_cannot_be_sent_stay(dead, operator, capsys, monkeypatch):
     dead.send(*({"order_id": 108} for _ in range(3)), MessageAttributes=REJECTED)
     assert redriven("--code", "all") == 1
     out = capsys.readouterr().out
-    assert "Sent 0 of 3 messages through the queue again." in out
+    assert "Sent 0 of 3 messages to the queue again." in out
     assert (
         "3 stay in the dead-letter queue: not allowed: your credentials need the permission sqs:Send" in out
     )

@@ -59,12 +59,9 @@ def test_a_length_of_time_is_rounded_down(seconds, words):
     assert duration(seconds) == words
 
 
-SAMCONFIG = """
-version = 0.1
-[default.global.parameters]
-stack_name = "one"
-[b.deploy.parameters]
-stack_name = "two"
+SAMCONFIG = """version = 0.1
+default.global.parameters.stack_name = "one"
+b.deploy.parameters.stack_name = "two"
 """
 OWN = " --stack-name three --s3-prefix three --parameter-overrides AlarmEmail=a@b.c 'CancellationTypes=x,y z'"
 
@@ -80,15 +77,16 @@ def test_a_stack_is_deployed_again_with_its_own_parameters_and_s3_prefix(
     assert deployed.deploy_command == f"make build && .venv/bin/sam deploy{options}"
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        '{"order_id": 7}',
-        '{"Message": "{\\"order_id\\": 7}", "data": {"order_id": 8}}',
-        '{"detail": {"order_id": 7}}',
-        '"{\\"data\\": {\\"order_id\\": 7}}"',
-    ],
-)
+IN_A_MESSAGE = '{"Message": "{\\"order_id\\": 7}", "data": {"order_id": 8}}'
+BODIES = [
+    '{"order_id": 7}',
+    IN_A_MESSAGE,
+    '{"detail": {"order_id": 7}}',
+    '"{\\"data\\": {\\"order_id\\": 7}}"',
+]
+
+
+@pytest.mark.parametrize("body", BODIES)
 def test_the_order_of_a_dead_letter_is_found_in_whatever_it_is_wrapped_in(body):
     assert find_order(body) == {"order_id": 7}
 

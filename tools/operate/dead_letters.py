@@ -120,8 +120,7 @@ class DeadLetters:
     def redrive(self) -> bool:
         """Send the messages again; return whether all of them could be sent."""
         letters = self._choose(MOVED_HIDDEN_S)
-        sent = "Sent {} of {} messages through the queue again."
-        return bool(letters) and self._each(letters, self._send, sent)
+        return bool(letters) and self._each(letters, self._send, "Sent {} of {} messages to the queue again.")
 
     def sample(self, limit: int, hidden_s: int) -> list[Letter]:
         """Return some of the messages, which stay."""

@@ -1,8 +1,4 @@
-"""Check a deployed stack, and say what is wrong and how to fix it.
-
-Prints one line for each check that passes, and one for each problem. Changes nothing, unless the operator
-asks for a token refresh or for the cancellation of an order.
-"""
+"""Check a deployed stack, and say what is wrong and how to fix it. It changes nothing unless asked to."""
 
 from collections.abc import Callable
 

@@ -9,8 +9,6 @@ import sys
 from tools.operate.checks.secrets import CREDENTIALS
 from tools.operate.stack import CannotStart, Deployed
 
-KEY_BYTES = 32
-
 
 def store_credentials(stack: Deployed) -> None:
     """Ask for the credentials in a terminal, or read JSON from standard input, and store them."""
@@ -29,7 +27,7 @@ def store_credentials(stack: Deployed) -> None:
 
 def rotate(stack: Deployed) -> None:
     """Make a new webhook secret. The one before it keeps working."""
-    _store(stack, "WebhookSecretArn", base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode())
+    _store(stack, "WebhookSecretArn", base64.b64encode(secrets.token_bytes(32)).decode())
 
 
 def _store(stack: Deployed, output: str, value: str) -> None:

@@ -49,10 +49,7 @@ class Deployed:
 
     @classmethod
     def from_environment(cls, name: str) -> Self:
-        """Return the stack in the account and region of the operator's environment.
-
-        With ``AWS_ENDPOINT_URL``, that is the local emulator, which has a region and keys of its own.
-        """
+        """Return the stack in the operator's account and region, or at ``AWS_ENDPOINT_URL``, the emulator."""
         endpoint = os.environ.get("AWS_ENDPOINT_URL", "").rstrip("/")
         stack = cls(name, _session(endpoint), endpoint)
         try:
@@ -136,10 +133,8 @@ class Deployed:
         return f"{command} --stack-name {self.name} --s3-prefix {self.name} {overrides}".rstrip()
 
     def log_lines(self, function: str, pattern: str, since: float) -> list[dict[str, Any]]:
-        """Return the JSON lines in a function's log since a time (Unix seconds), oldest first, with `at`.
-
-        The emulator ignores JSON patterns, and returns every line.
-        """
+        """Return the JSON lines in a function's log since a time (Unix seconds), oldest first, with `at`."""
+        # The emulator ignores JSON patterns, and returns every line.
         arguments = {"logGroupName": self.physical_id(f"{function}LogGroup"), "filterPattern": pattern}
         pages = self.client("logs").get_paginator("filter_log_events")
         found = pages.paginate(**arguments, startTime=int(since * 1000))
@@ -178,10 +173,8 @@ def variables_of(stack: Deployed, *, keys: bool) -> dict[str, str]:
     variables = {"STACK": stack.name, "AWS_REGION": stack.region, "AWS_DEFAULT_REGION": stack.region}
     credentials = stack.session.get_credentials() if keys else None
     if credentials:
-        values = credentials.get_frozen_credentials()[:3]
-        variables |= {
-            name: value or "" for name, value in zip((*KEYS, "AWS_SESSION_TOKEN"), values, strict=True)
-        }
+        names, values = (*KEYS, "AWS_SESSION_TOKEN"), credentials.get_frozen_credentials()[:3]
+        variables |= {name: value or "" for name, value in zip(names, values, strict=True)}
     return variables | snake_case(stack.outputs)
 
 

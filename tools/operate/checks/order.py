@@ -8,7 +8,7 @@ import requests
 from requests.auth import AuthBase
 
 from tools.operate.checks import Finding, Findings, ok, problem, unknown
-from tools.operate.checks.secrets import secret_text
+from tools.operate.checks.secrets import json_object, secret_text
 from tools.operate.stack import Deployed
 from tools.signing import SigV4, StandardWebhooks
 
@@ -95,11 +95,7 @@ def _call(method: str, url: str, body: str, auth: AuthBase) -> tuple[object, dic
         answer = requests.request(method, url, data=body, headers=headers, auth=auth, timeout=TIMEOUT_S)
     except requests.RequestException as error:  # no connection, or no answer in time
         return "no answer", {"error": type(error).__name__, "message": f"{url} cannot be reached from here"}
-    try:
-        content = answer.json()
-    except ValueError:  # a proxy's page, for example
-        content = None
-    return answer.status_code, content if isinstance(content, dict) else {"error": answer.reason}
+    return answer.status_code, json_object(answer.text) or {"error": answer.reason}  # a proxy's page
 
 
 def _not_cancelled(outcome: object, result: dict[str, Any]) -> Finding:

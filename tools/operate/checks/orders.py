@@ -148,16 +148,11 @@ def queue(stack: Deployed) -> Findings:
 
 def oldest_unread_s(stack: Deployed) -> float:
     """Return the age that SQS has measured, which leaves out what was received three times; 0 without one."""
-    name, now = stack.outputs["QueueArn"].rpartition(":")[2], datetime.now(UTC)
-    measured = stack.client("cloudwatch").get_metric_statistics(
-        Namespace="AWS/SQS",
-        MetricName="ApproximateAgeOfOldestMessage",
-        Dimensions=[{"Name": "QueueName", "Value": name}],
-        StartTime=now - timedelta(minutes=10),
-        EndTime=now,
-        Period=600,
-        Statistics=["Maximum"],
-    )
+    queue, now = stack.outputs["QueueArn"].rpartition(":")[2], datetime.now(UTC)
+    metric: dict[str, Any] = {"Namespace": "AWS/SQS", "MetricName": "ApproximateAgeOfOldestMessage"}
+    metric["Dimensions"] = [{"Name": "QueueName", "Value": queue}]
+    period = {"StartTime": now - timedelta(minutes=10), "EndTime": now, "Period": 600}
+    measured = stack.client("cloudwatch").get_metric_statistics(**metric, **period, Statistics=["Maximum"])
     return max((point["Maximum"] for point in measured["Datapoints"]), default=0.0)
 
 

@@ -122,7 +122,7 @@ def webhook_secret(stack: Deployed) -> Findings:
 
 
 def json_object(text: str) -> dict[str, Any] | None:
-    """Return a JSON object; None for anything else. An error's text would quote the secret."""
+    """Return a JSON object; None for anything else. An error's text would quote a secret."""
     try:
         content = json.loads(text)
     except ValueError:  # not JSON

@@ -106,9 +106,6 @@ def healthy(stack, clopos, deployed_queues):
     return stack
 
 
-# -- a healthy stack
-
-
 def test_a_healthy_stack_gets_one_line_per_check_and_is_not_changed(healthy, clopos, capsys):
     calls_before = len(clopos.calls())
     assert operate(["doctor", STACK_NAME]) == 0
@@ -118,16 +115,11 @@ def test_a_healthy_stack_gets_one_line_per_check_and_is_not_changed(healthy, clo
     assert len(clopos.calls()) == calls_before
 
 
-@pytest.fixture
-def permitted(operator):
-    """The stack as an operator with the documented policy sees it."""
+def test_the_permissions_of_the_policy_are_enough(healthy, clopos, deployed_queues, operator, capsys):
     policy = json.loads((ROOT / "tools" / "operate" / "operator-policy.json").read_text())
-    # The emulator asks for these where AWS asks for GetAlias, GetFunctionConcurrency and ChangeMessageVisibility.
+    # The emulator asks for these where AWS asks for GetAlias, GetFunctionConcurrency, ChangeMessageVisibility.
     own = ["lambda:ListAliases", "lambda:PutFunctionConcurrency", "sqs:ChangeMessageVisibilityBatch"]
-    return operator(*own, statements=policy["Statement"])
-
-
-def test_the_permissions_of_the_policy_are_enough(healthy, clopos, deployed_queues, permitted, read, capsys):
+    permitted = operator(*own, statements=policy["Statement"])
     assert diagnose(permitted, refresh=True, order_id="108")
     out = capsys.readouterr().out
     assert "ok       token refresh: a new token is stored" in out
@@ -141,12 +133,6 @@ def test_the_permissions_of_the_policy_are_enough(healthy, clopos, deployed_queu
     eventually(lambda: clopos.order(109)["status"] == "IGNORE")
 
 
-# -- no stack, or no permission
-
-
-NO_PROFILE = "The config profile (nobody) could not be found. Sign in"
-
-
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
@@ -154,7 +140,7 @@ NO_PROFILE = "The config profile (nobody) could not be found. Sign in"
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", "127.0.0.1:9 does not answer. Run: make start"),
         ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE", 'run: eval "$(make outputs LOCAL=1)"'),
         ("AWS_DEFAULT_REGION", "", "You must specify a region. Sign in (aws sso login), or"),
-        ("AWS_PROFILE", "nobody", NO_PROFILE),
+        ("AWS_PROFILE", "nobody", "The config profile (nobody) could not be found. Sign in"),
     ],
 )
 def test_the_doctor_says_why_it_cannot_reach_the_stack(stack, monkeypatch, capsys, name, value, sentence):
@@ -167,12 +153,6 @@ def test_the_doctor_says_why_it_cannot_reach_the_stack(stack, monkeypatch, capsy
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("problem  stack: ")
     assert sentence in line
-
-
-def test_an_invalid_order_id_is_refused(capsys):
-    with pytest.raises(SystemExit):
-        operate(["doctor", STACK_NAME, "--order", "108; rm -r ."])
-    assert "is not the id of an order" in capsys.readouterr().err
 
 
 def test_each_check_names_the_permission_that_is_missing(operator, read):
@@ -192,9 +172,6 @@ def test_each_check_names_the_permission_that_is_missing(operator, read):
     (line,) = read(order.OrderCheck("108").by_api, target)
     assert line.startswith("problem  check: the API refuses your signature: ")
     assert "Your credentials need the permission execute-api:Invoke for arn:*:execute-api:" in line
-
-
-# -- the stack
 
 
 def test_an_output_or_a_parameter_is_missing(target, read, capsys, monkeypatch):
@@ -333,12 +310,11 @@ def test_a_subscription_is_not_confirmed(stack, target, read, run_aws):
         client.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
 
 
-# -- the secrets
-
-
 NO_TOKEN = "the secret holds no token. Run: make doctor STACK=clopos-cancel REFRESH=1"
 NO_OBJECT = "the secret is not a JSON object. Run: make credentials STACK=clopos-cancel"
 NOT_BASE64 = "it is not base64 of at least 16 bytes, so every webhook is refused. Make one, "
+
+LAST_YEAR = 1767852332
 
 
 @pytest.mark.parametrize(
@@ -349,24 +325,16 @@ NOT_BASE64 = "it is not base64 of at least 16 bytes, so every webhook is refused
             CREDENTIALS | {"brand": "", "client_id": ""},
             "client_id, brand missing or empty. Run",
         ),
-        (
-            "credentials",
-            {},
-            "client_id, client_secret, brand, integrator_id missing or empty. Run: make cred",
-        ),
+        ("credentials", {}, "client_id, client_secret, brand, integrator_id missing or empty. Run: make cre"),
         ("credentials", "client_secret=not-a-secret", NO_OBJECT),
         ("credentials", '["not-a-secret"]', NO_OBJECT),
-        ("token", {"token": "not-a-token", "expires_at": 1767852332}, "it expired "),
-        ("token", {"token": "", "expires_at": 1767852332}, NO_TOKEN),
-        ("token", {"expires_at": 1767852332}, NO_TOKEN),
+        ("token", {"token": "not-a-token", "expires_at": LAST_YEAR}, "it expired "),
+        ("token", {"token": "", "expires_at": LAST_YEAR}, NO_TOKEN),
+        ("token", {"expires_at": LAST_YEAR}, NO_TOKEN),
         ("token", "[]", NO_TOKEN),
         ("token", "not a token", NO_TOKEN),
         ("token", " ", "the secret has no value yet. Run: make doctor"),
-        (
-            "webhook_secret",
-            " ",
-            "it is empty, so every webhook is refused. Make one, and give it to the sender: ",
-        ),
+        ("webhook_secret", " ", "it is empty, so every webhook is refused. Make one, and give it to the "),
         ("webhook_secret", "whsec_QQ==", NOT_BASE64),
         ("webhook_secret", "bm90LWEtc2VjcmV0!LW5vdC1hLXNlY3JldHNl", NOT_BASE64),
         ("webhook_secret", "v1,whsec_bm90LWEtc2VjcmV0LW5vdC1hLXNlY3JldA==", NOT_BASE64),
@@ -449,9 +417,6 @@ def test_outputs_are_variables_of_a_shell(stack, capsys):
     script = capsys.readouterr().out + 'echo "$STACK $api_url $AWS_ACCESS_KEY_ID"'
     told = subprocess.run(["sh", "-eu"], input=script, capture_output=True, text=True).stdout.split()
     assert told == [STACK_NAME, stack.outputs["ApiUrl"], "test"]
-
-
-# -- what happened to orders
 
 
 @pytest.fixture
@@ -577,9 +542,6 @@ def test_dead_letters_are_counted_by_code_and_left_alone(deployed_queues, read, 
 )
 def test_the_doctor_and_the_alarms_agree_on_what_is_too_long(limit, alarm):
     assert built_template()["Resources"][alarm]["Properties"]["Threshold"] == limit
-
-
-# -- a real cancellation
 
 
 def test_an_order_that_cannot_be_cancelled_makes_no_dead_letter(healthy, deployed_queues, capsys):

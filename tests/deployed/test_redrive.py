@@ -86,12 +86,6 @@ def test_dead_letters_are_deleted_by_code_or_by_order_after_a_question(dead, cap
     assert json.loads(left["Body"]) == {"order_id": 108}
 
 
-def test_nothing_is_deleted_without_a_choice(capsys):
-    with pytest.raises(SystemExit):
-        listed("--delete", "--yes")
-    assert "say which dead letters to delete: CODE=... or ORDER=..." in capsys.readouterr().err
-
-
 def test_messages_that_fail_again_are_sent_once_with_their_own_attributes(dead, clopos, capsys):
     own = attributes(WebhookId="msg_1", CorrelationId="c-1")
     own["Blob"] = {"DataType": "Binary", "BinaryValue": b"\x00\xff"}

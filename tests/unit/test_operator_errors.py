@@ -8,6 +8,7 @@ from botocore import exceptions
 from botocore.exceptions import ClientError
 
 from tools.operate import stack
+from tools.operate.__main__ import main
 from tools.operate.dead_letters import find_order
 from tools.operate.remedies import remedy
 from tools.operate.stack import Deployed, duration, explain
@@ -124,3 +125,16 @@ def test_a_target_passes_on_its_options(monkeypatch, target, command):
     monkeypatch.delenv("STACK", raising=False)
     printed = subprocess.run(["make", "-n", *target.split()], capture_output=True, text=True).stdout
     assert printed.partition("tools.operate ")[2].split() == command.split()
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["doctor", "s", "--order", "108; rm -r ."], "is not the id of an order"),
+        (["dead-letters", "s", "--delete"], "say which dead letters to delete: CODE=... or ORDER=..."),
+    ],
+)
+def test_a_command_that_makes_no_sense_is_refused(capsys, command, sentence):
+    with pytest.raises(SystemExit):
+        main(command)
+    assert sentence in capsys.readouterr().err

@@ -1,12 +1,10 @@
 """Clopos Open API v2, simulated from its documentation and from what integrators report.
 
-`Simulator` runs one in a thread; ``python -m local.simulator`` runs one as a process, which `SimulatorClient`
-controls. `Settings` are the state of Clopos; a `Fault` is how it answers a call, and `FAULTS` is the table of
-those that have a name, with what the two triggers make of each.
+`Simulator` runs one in a thread. `Settings` are the state of Clopos; a `Fault` is how it answers a call, and
+`FAULTS` is the table of those that have a name, with what the two triggers make of each.
 """
 
 from local.simulator.answers import Call as Call
-from local.simulator.client import SimulatorClient as SimulatorClient
 from local.simulator.faults import FAULTS as FAULTS
 from local.simulator.faults import AnyFault as AnyFault
 from local.simulator.faults import Fault as Fault

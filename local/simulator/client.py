@@ -1,4 +1,4 @@
-"""A client for the controls of a simulator in another thread or process."""
+"""A client for the controls of a simulator, which are called over HTTP."""
 
 import dataclasses
 import inspect
@@ -24,14 +24,10 @@ class SimulatorClient:
     are still pending, and the last one is repeated for `repeat` calls (None: without end). A call with an
     invalid token, or over the quota, is rejected as usual and uses up no fault. Arguments that the simulator
     does not accept are a ValueError.
-
-    `tls_url` is the same address over TLS, and `ca_file` has the certificate to trust, if it serves TLS.
     """
 
-    def __init__(self, url: str, tls_url: str = "", ca_file: str = "") -> None:
-        self._root = url.rstrip("/").removesuffix(BASE_PATH)
-        self.url = self._root + BASE_PATH
-        self.tls_url, self.ca_file = tls_url, ca_file
+    def __init__(self, url: str) -> None:
+        self.url = url
         self._session = requests.Session()
         self._session.trust_env = False  # never through a proxy
 
@@ -69,7 +65,9 @@ class SimulatorClient:
         arguments = {key: value for key, value in bound.arguments.items() if key != "self"}
         arguments |= arguments.pop("fields", {}) | arguments.pop("settings", {})
         body = json.dumps(arguments, default=_as_json)
-        answer = self._session.post(self._root + CONTROLS_PATH + name, data=body, timeout=30)
+        answer = self._session.post(
+            self.url.removesuffix(BASE_PATH) + CONTROLS_PATH + name, data=body, timeout=30
+        )
         if answer.status_code == 400:
             raise ValueError(answer.json()["error"])
         answer.raise_for_status()

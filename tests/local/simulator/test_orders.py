@@ -1,4 +1,4 @@
-"""Cancelling and reading orders, the quotas, and the tokens, as documented or reported."""
+"""Cancelling and reading orders, the quotas, and the tokens, as documented or reported; what is recorded."""
 
 import re
 import time
@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from local.simulator import CUSTOMER, STATUSES
-from tests.local.simulator.conftest import RECEIPT, auth, get, put, rate_limit
+from tests.local.simulator.conftest import IGNORE, RECEIPT, auth, get, put, rate_limit
 
 REFUSED = {"success": False, "error": "validation_failed", "message": "Status is not allowed"}
 
@@ -148,3 +148,29 @@ def test_a_token_can_be_unknown_expired_or_revoked(clopos, token):
     assert [put(clopos, each).status_code for each in (token, other)] == [401, 200]
     clopos.expire_tokens()
     assert put(clopos, other).json()["error"] == "Token expired"
+
+
+# -- what is recorded
+
+
+def test_every_call_is_recorded(clopos, token):
+    put(clopos, token, 108, **{"x-venue": "1"})
+    put(clopos, token, "a%2Fb", body="{}")
+    auth(clopos)
+    first, second = clopos.calls()
+    assert (first.method, first.path, first.order_id) == ("PUT", "/open-api/v2/orders/108", "108")
+    assert (first.body, first.status, first.fault) == (IGNORE, 200, None)
+    assert (first.headers["X-Token"], first.headers["X-Venue"]) == (token, "1")
+    assert second.path == "/open-api/v2/orders/a%2Fb"
+    assert clopos.calls(108) == clopos.calls("108") == [first]
+    assert [call.path for call in clopos.calls(method="POST")] == ["/open-api/v2/auth"]
+    assert token not in repr(first)
+
+
+def test_a_reset_forgets_all_but_the_tokens(clopos, token):
+    clopos.configure(quota=1)
+    clopos.fail_all("html")
+    put(clopos, token)
+    clopos.reset()
+    assert (clopos.statuses(), clopos.calls(method=None), clopos.configure()["quota"]) == ({}, [], 300)
+    assert put(clopos, token).status_code == 404

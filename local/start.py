@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from local import page, settings
 from local.common import STATE, run_command, say
 from local.emulator.deploy import built_template
-from local.emulator.xray import Traces
 from local.stack import LocalStack
 
 OUTPUTS = STATE / "outputs.json"
@@ -96,17 +95,15 @@ def _run_until_interrupted() -> None:
     OUTPUTS.unlink(missing_ok=True)  # a run that was killed may have left it
     ports = settings.start_ports()
     with (
-        Traces() as traces,
         LocalStack(
             aws_port=ports[settings.AWS_PORT],
             clopos_port=ports.get(settings.CLOPOS_PORT, 0),
             parameters=settings.parameters(built_template()),
             settings={"seed_orders": SEED_ORDERS},
-            xray_daemon=traces.address,
             report=say,
             **settings.upstream(),
         ) as stack,
-        page.serve(stack, traces, ports[settings.PAGE_PORT]) as url,
+        page.serve(stack, ports[settings.PAGE_PORT]) as url,
     ):
         outputs = stack.outputs | {"PageUrl": url}
         try:

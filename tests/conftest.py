@@ -24,8 +24,8 @@ os.environ |= {
 }
 
 from local.common import wait_for
-from local.emulator.xray import Traces
 from local.stack import LocalStack
+from tests.traces import Traces
 
 Json = dict[str, Any]
 
@@ -37,7 +37,7 @@ LEAKS = re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|v1,[A-Za-z0-9+/]{43}=")
 
 def output_of_functions(stack: LocalStack, traces: Traces) -> str:
     """Return everything that the deployed functions have logged and traced."""
-    return "\n".join([*(line for name in FUNCTIONS for line in stack.log_lines(name)), traces.text()])
+    return "\n".join([*(line for name in FUNCTIONS for line in stack.log_lines(name)), *traces.segments])
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,7 @@ import requests
 from local.common import HOST, ROOT, STATE, StackError, wait_for
 from local.emulator.clients import REGION
 
-#: Where X-Ray's SDK looks for a daemon by default. Nothing needs to listen there.
-XRAY_DAEMON = f"{HOST}:2000"
+XRAY_DAEMON = f"{HOST}:2000"  # where X-Ray's SDK looks for a daemon by default; nothing needs to listen there
 
 START_TIMEOUT_S = 60  # usually 2 s; 15 s until its sources are compiled
 

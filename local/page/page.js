@@ -4,7 +4,6 @@
 const REFRESH_MS = 1000;
 const AT_ONCE_MS = 100; // after a click: the message of an action that takes longer is there by then
 const shown = {}; // what each part of the page shows now
-let chosen = ""; // the result whose trace is shown; empty for the newest one
 
 const part = (id) => document.getElementById(id);
 const clock = (at) => new Date(at * 1000).toISOString().slice(11, 19);
@@ -22,40 +21,22 @@ const name = (text) => String(text).split(/(?<=_)|(?<=[a-z])(?=[A-Z])/).flatMap(
 const prose = (text) => text.split("`").flatMap((words, index) => (index % 2 ? make("code", {}, words) : name(words)));
 const verdict = (outcome, error) => [make("b", { class: outcome }, outcome), " ", make("span", {}, name(error ?? ""))];
 
-// A row is an object of attributes, and its cells; what is `below` gets a row of its own under it.
+// A row is what stands below it, if anything does, and its cells.
 function table(id, columns, rows) {
   const heads = columns.map(([title, kind]) => make("th", { scope: "col", class: kind }, title));
-  const body = rows.flatMap(([{ below, ...attributes }, ...cells]) => [
-    make("tr", attributes, cells.map((cell, index) => make("td", { class: columns[index][1] }, cell ?? ""))),
-    ...(below ? [make("tr", attributes, make("td", { class: "below", colspan: cells.length }, prose(below)))] : []),
+  const body = rows.flatMap(([below, ...cells]) => [
+    make("tr", {}, cells.map((cell, index) => make("td", { class: columns[index][1] }, cell ?? ""))),
+    ...(below ? [make("tr", {}, make("td", { class: "below", colspan: cells.length }, prose(below)))] : []),
   ]);
   return make("table", { "aria-labelledby": `${id}-title` },
     make("thead", {}, make("tr", {}, heads)), make("tbody", {}, body));
 }
 
-function results(rows, current) {
+function results(rows) {
   const columns = [["Time (UTC)", "time"], ["Source", "source"], ["Order", "id"], ["Outcome", ""],
     ["Attempts", "number wide"], ["Duration (ms)", "number wide"]];
-  return table("results", columns, rows.map((row) => {
-    const pressed = String(row.id === current);
-    const time = make("button", { id: `result-${row.id}`, "aria-pressed": pressed, title: "Show the trace" }, clock(row.at));
-    const attributes = { "data-result": row.id, class: row.id === current ? "chosen" : "", below: row.said };
-    return [attributes, time, row.source, row.order_id, verdict(row.outcome, row.error), row.attempts, row.duration_ms];
-  }));
-}
-
-function trace(bars) {
-  const start = Math.min(...bars.map((bar) => bar.start));
-  const scale = 100 / Math.max(...bars.map((bar) => bar.end - start), 0.001);
-  return bars.map((bar) => {
-    const line = make("i", {});
-    line.style.left = `${(bar.start - start) * scale}%`;
-    line.style.width = `${(bar.end - bar.start) * scale}%`;
-    const label = make("span", { class: "label" }, name(bar.label));
-    label.style.paddingLeft = `${bar.depth}rem`;
-    const took = make("span", { class: "number" }, `${((bar.end - bar.start) * 1000).toFixed(1)} ms`);
-    return make("li", { class: bar.kind }, label, make("span", { class: "bar" }, line), took);
-  });
+  return table("results", columns, rows.map((row) => [row.said, clock(row.at), row.source, row.order_id,
+    verdict(row.outcome, row.error), row.attempts, row.duration_ms]));
 }
 
 function outcomes(events) {
@@ -64,7 +45,7 @@ function outcomes(events) {
     const { error, order } = event.result;
     const receipt = order?.receipt_id ? `, receipt ${order.receipt_id}` : "";
     const below = order ? `It is ${order.status}${receipt}` : "";
-    return [{ below }, event.order_id, verdict(event.outcome, error), event.source, event.webhook_id];
+    return [below, event.order_id, verdict(event.outcome, error), event.source, event.webhook_id];
   }));
 }
 
@@ -81,9 +62,8 @@ const PARTS = {
     const tiles = [...Object.entries(queue), ...orders, ...(answer ? [["Clopos answers", answer]] : [])];
     return tiles.map(([title, value]) => make("div", {}, make("dt", {}, title), make("dd", {}, value)));
   }],
-  results: [(s) => [s.results, s.chosen], ([rows, current]) =>
-    rows.length ? results(rows, current) : nothing("p", "Nothing yet. Cancel an order with one of the buttons.")],
-  trace: [(s) => s.trace, (bars) => bars.length ? trace(bars) : nothing("li", "No trace yet. Choose a result by its time.")],
+  results: [(s) => s.results, (rows) =>
+    rows.length ? results(rows) : nothing("p", "Nothing yet. Cancel an order with one of the buttons.")],
   letters: [(s) => [s.dead_letters, s.queue["dead letters"]], ([letters, count]) => letters.length
     ? [nothing("li", `${letters.length} of ${Math.max(count, letters.length)}`), ...letters.map((letter) =>
       make("li", {}, make("b", {}, name(letter.code)), " ", prose(letter.message),
@@ -95,14 +75,12 @@ const PARTS = {
 };
 
 function show(state) {
-  const focused = document.activeElement.id;
   for (const [id, [select, render]] of Object.entries(PARTS)) {
     const seen = JSON.stringify(select(state));
     if (shown[id] === seen) continue;
     shown[id] = seen;
     part(id).replaceChildren(...[render(select(state))].flat());
   }
-  if (focused && document.activeElement === document.body) part(focused)?.focus({ preventScroll: true });
   for (const element of document.querySelectorAll("[data-simulator]")) element.hidden = state.answer === null;
   for (const button of document.querySelectorAll("[data-action^='answer/']"))
     button.ariaPressed = String(button.dataset.action === `answer/${state.answer}`);
@@ -119,7 +97,7 @@ function showStopped(isStopped) {
 
 async function refresh() {
   try {
-    const answer = await fetch(`/state?${chosen}`);
+    const answer = await fetch("/state");
     if (!answer.ok) throw new Error(await answer.text());
     show(await answer.json());
     showStopped(false);
@@ -136,13 +114,8 @@ async function refreshAlways() {
 
 document.addEventListener("click", (event) => {
   const action = event.target.closest("[data-action]")?.dataset.action;
-  const result = event.target.closest("[data-result]")?.dataset.result;
-  if (action) {
-    fetch(`/actions/${encodeURI(action)}`, { method: "POST" }).then(refresh, refresh);
-    setTimeout(refresh, AT_ONCE_MS);
-  } else if (result) {
-    chosen = result;
-    refresh();
-  }
+  if (!action) return;
+  fetch(`/actions/${encodeURI(action)}`, { method: "POST" }).then(refresh, refresh);
+  setTimeout(refresh, AT_ONCE_MS);
 });
 refreshAlways();

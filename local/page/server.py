@@ -1,4 +1,4 @@
-"""Serve the page and the API reference on a port of this machine."""
+"""Serve the page on a port of this machine."""
 
 import contextlib
 import json
@@ -7,32 +7,26 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
-
-from aws_lambda_powertools.event_handler.openapi import swagger_ui
+from urllib.parse import unquote
 
 from local.browser_guard import refusal
-from local.common import HOST, ROOT
-from local.emulator.xray import Traces
+from local.common import HOST
 from local.page.actions import STOPPED, Actions
 from local.page.state import State
 from local.stack import LocalStack
 
-HERE, SWAGGER_UI = Path(__file__).parent, Path(swagger_ui.__file__).parent
+HERE = Path(__file__).parent
 FILES = {
     "/": (HERE / "index.html", "text/html"),
     "/page.js": (HERE / "page.js", "text/javascript"),
     "/style.css": (HERE / "style.css", "text/css"),
-    "/api": (HERE / "api.html", "text/html"),
-    "/swagger-ui.css": (SWAGGER_UI / "swagger-ui.min.css", "text/css"),
-    "/swagger-ui.js": (SWAGGER_UI / "swagger-ui-bundle.min.js", "text/javascript"),
 }
 
 
 @contextlib.contextmanager
-def serve(stack: LocalStack, traces: Traces, port: int = 0) -> Iterator[str]:
+def serve(stack: LocalStack, port: int = 0) -> Iterator[str]:
     """Serve the page on a port (0: any free one) in threads of its own, and yield its address."""
-    state, actions, reading = State(stack, traces), Actions(stack), threading.Lock()
+    state, actions, reading = State(stack), Actions(stack), threading.Lock()
 
     class Page(BaseHTTPRequestHandler):
         def parse_request(self) -> bool:
@@ -44,13 +38,10 @@ def serve(stack: LocalStack, traces: Traces, port: int = 0) -> Iterator[str]:
             return reason is None
 
         def do_GET(self) -> None:
-            url = urlsplit(self.path)
-            if url.path == "/state":
-                self._answer_state(url.query)
-            elif url.path == "/openapi.json":
-                self._answer_json(_description())
-            elif url.path in FILES:
-                path, media_type = FILES[url.path]
+            if self.path == "/state":
+                self._answer_state()
+            elif self.path in FILES:
+                path, media_type = FILES[self.path]
                 self._answer(200, f"{media_type}; charset=utf-8", path.read_bytes())
             else:
                 self._answer(404, "text/plain", b"Not found")
@@ -63,10 +54,10 @@ def serve(stack: LocalStack, traces: Traces, port: int = 0) -> Iterator[str]:
             else:
                 self._answer_json({})
 
-        def _answer_state(self, chosen: str) -> None:
+        def _answer_state(self) -> None:
             try:
                 with reading:
-                    seen = state.read(chosen)
+                    seen = state.read()
             except STOPPED as error:
                 self._answer(503, "text/plain", str(error).encode())
             else:
@@ -97,10 +88,3 @@ def serve(stack: LocalStack, traces: Traces, port: int = 0) -> Iterator[str]:
         server.shutdown()
         server.server_close()  # calls that are under way end with the process
         thread.join()
-
-
-def _description() -> Any:
-    """Return docs/openapi.json without the events, which nobody can call."""
-    description = json.loads((ROOT / "docs" / "openapi.json").read_text())
-    description.pop("webhooks", None)
-    return description

@@ -2,13 +2,11 @@
 
 import itertools
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from local.emulator.clients import Outcomes
-from local.emulator.xray import Traces
 from local.stack import LocalStack
 
 Json = dict[str, Any]
@@ -23,21 +21,18 @@ LOG_GROUPS = ("ApiLogGroup", "QueueLogGroup", "WebhookLogGroup")
 class State:
     """Reads the stack. Its methods block, and only one thread at a time may call them."""
 
-    def __init__(self, stack: LocalStack, traces: Traces) -> None:
+    def __init__(self, stack: LocalStack) -> None:
         self._stack = stack
-        self._traces = traces
         self._outcomes = Outcomes(stack.client("events"), stack.client("sqs"), rule="page")
         self._seen: dict[str, set[str]] = {stack.physical_id(name): set() for name in LOG_GROUPS}
         self._since_ms = dict.fromkeys(self._seen, 0)
-        self._ids = itertools.count(1)
         self._results: list[Json] = []  # newest first
         self._orders: dict[str, str] = {}  # by their last change
 
-    def read(self, chosen: str) -> Json:
-        """Return what the page shows, with the trace of the chosen result or else of the newest one."""
+    def read(self) -> Json:
+        """Return what the page shows."""
         results = sorted([*self._results, *self._new_results()], key=lambda r: float(r["at"]), reverse=True)
         self._results = results = results[:SHOWN_RESULTS]
-        traced = next((result for result in results if result["id"] == chosen), results[0] if results else {})
         waiting, hidden = self._stack.queue.counts()
         dead = self._stack.dead_letters.counts().visible
         return {
@@ -49,8 +44,6 @@ class State:
             "orders": self._changed_orders() if self._stack.has_simulator else None,
             "statuses": {"PENDING": 0, "RECEIVED": 0, "IGNORE": 0} | Counter(self._orders.values()),
             "results": [_shown(result) for result in results],
-            "chosen": traced.get("id"),
-            "trace": _trace(traced, self._traces),
             "dead_letters": [_reason(letter) for letter in self._stack.dead_letters.receive(hide_s=0)],
             "outcomes": self._outcomes.latest(),
         }
@@ -68,7 +61,7 @@ class State:
                 if event["message"] not in seen and event["message"].startswith("{"):
                     record = json.loads(event["message"])
                     if "outcome" in record or record.get("message", "").startswith("webhook "):
-                        yield record | {"id": str(next(self._ids)), "at": event["timestamp"] / 1000}
+                        yield record | {"at": event["timestamp"] / 1000}
             if events:
                 self._seen[group] = {event["message"] for event in events}
                 self._since_ms[group] = events[-1]["timestamp"] - OVERLAP_MS
@@ -84,7 +77,7 @@ class State:
 def _shown(record: Json) -> Json:
     told = record.get("result") or {"error": record.get("error"), "message": record.get("cause")}
     upstream = told.get("upstream") or {}
-    return {name: record.get(name) for name in ("id", "at", "order_id", "attempts", "duration_ms")} | {
+    return {name: record.get(name) for name in ("at", "order_id", "attempts", "duration_ms")} | {
         "source": record.get("source", "webhook"),
         "outcome": record.get("outcome") or record["message"].removeprefix("webhook "),
         "error": told.get("error"),
@@ -102,36 +95,3 @@ def _reason(letter: Json) -> Json:
         "body": body[:SHOWN_BODY_CHARS],
         "cut": f"cut: {len(body):,} characters in all" if len(body) > SHOWN_BODY_CHARS else "",
     }
-
-
-def _trace(record: Json, traces: Traces) -> list[Json]:
-    """Return the bars of a result's trace: `label`, `depth`, `start` and `end` (Unix seconds), and `kind`."""
-    sent = re.match(r"Root=([\w-]+)", record.get("message_trace") or "")  # by the webhook's function
-    own = {record.get("xray_trace_id", ""): record.get("source", "webhook")}
-    bars: list[Json] = []
-    for trace_id, source in (({sent[1]: "webhook"} if sent else {}) | own).items():
-        for root in traces.trace(trace_id):
-            # A batch is one trace: leave out the other orders in it.
-            if root.get("annotations", {}).get("order_id") in (None, record.get("order_id")):
-                if bars and sent and source != "webhook":
-                    start, sent = bars[0]["end"], None
-                    end = max(start, root["start_time"])
-                    bars.append({"label": "queue", "depth": 0, "start": start, "end": end, "kind": "waiting"})
-                bars += _bars(root, source)
-    return bars
-
-
-def _bars(segment: Json, source: str, depth: int = 0) -> Iterator[Json]:
-    label, kind = segment["name"].replace("##", source), "own"
-    if http := segment.get("http", {}):
-        url, status = http["request"]["url"], http.get("response", {}).get("status")
-        label = f"{http['request']['method']} {url[url.find('/', 8) :]}: {status or 'no answer'}"
-        kind = "remote" if status else "failed"
-    elif outcome := segment.get("annotations", {}).get("outcome"):
-        label += f": {outcome}"
-    if any(segment.get(flag) for flag in ("error", "fault", "throttle")):
-        kind = "failed"
-    end = segment.get("end_time", segment["start_time"])
-    yield {"label": label, "depth": depth, "start": segment["start_time"], "end": end, "kind": kind}
-    for inner in segment["subsegments"]:
-        yield from _bars(inner, source, depth + 1)

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from local.common import ROOT
-from local.emulator.xray import address, open_daemon
 from local.simulator import Fault
 from tests.handlers.conftest import EVENTS
+from tests.traces import Traces
 
 # The example of Clopos's documentation.
 DOCUMENTED = json.loads("""{
@@ -210,22 +210,16 @@ def test_an_order_is_a_subsegment_with_the_call_to_clopos_under_it(
     trace = "Root=1-69600000-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=1"
     environment("_X_AMZN_TRACE_ID", trace)
     record = json.loads((EVENTS / "queue.json").read_text())["Records"][0]
-    event, segments = json.dumps({"Records": [record]}), []
-    with open_daemon() as daemon:
-        environment("AWS_XRAY_DAEMON_ADDRESS", address(daemon))
+    event = json.dumps({"Records": [record]})
+    with Traces() as traces:
+        environment("AWS_XRAY_DAEMON_ADDRESS", traces.address)
         command = [sys.executable, "-c", TRACED]
         subprocess.run(
             command, cwd=ROOT, env=os.environ, input=event, text=True, check=True, capture_output=True
         )
-        daemon.setblocking(False)
-        while True:
-            try:
-                segments.append(daemon.recv(65536).decode())
-            except BlockingIOError:  # nothing more was received
-                break
     assert len(clopos.calls(108)) == 2
-    assert not [segment for segment in segments if token in segment]
-    traced = [json.loads(text.partition("\n")[2]) for text in segments]
+    assert not [segment for segment in traces.segments if token in segment]
+    traced = [json.loads(text.partition("\n")[2]) for text in traces.segments]
     orders = {segment["id"]: segment for segment in traced if segment["name"] == "cancel_order"}.values()
     assert [order["annotations"] for order in orders] == [{"order_id": "108", "outcome": "cancelled"}] * 2
     calls = [call for order in orders for call in order["subsegments"]]

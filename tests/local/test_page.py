@@ -4,20 +4,26 @@ import base64
 import contextlib
 import json
 import re
+import shutil
 import sys
 
 import pytest
 import requests
+from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
-from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from local.page import serve
-from local.page.screenshots import CHROMEDRIVER, CHROMIUM, chromium, resize
 from local.simulator import Fault
 
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+CHROMEDRIVER = shutil.which("chromedriver")
+FLAGS = (  # no background connections
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
 WAIT_LIMIT_S = 60  # for what takes 30 s at most on an idle machine: an API call without an answer
 MARKUP = "<img src=x onerror=alert(1)>"
 WIDTHS = (390, 800, 1280)
@@ -37,19 +43,32 @@ return broken;
 
 
 @pytest.fixture(scope="module")
-def browser():
+def browser(tmp_path_factory):
     if not (CHROMIUM and CHROMEDRIVER):
         pytest.skip("no chromium or no chromedriver was found")
-    with chromium() as browser:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    with webdriver.Chrome(options, Service(CHROMEDRIVER)) as browser:
         resize(browser, 1280)
         yield browser
 
 
+def resize(browser, width, scheme="light"):
+    """Set the page's width in CSS pixels, which may be smaller than a window can be, and the color scheme."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    scheme_feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme_feature]})
+
+
 @pytest.fixture(scope="module")
-def served(browser, stack, traces):
+def served(browser, stack):
     """The page's address, and what ends it."""
     with contextlib.ExitStack() as page:
-        url = page.enter_context(serve(stack, traces))
+        url = page.enter_context(serve(stack))
         yield url, page.close
 
 
@@ -100,12 +119,14 @@ class Screen:
         return self.wait(lambda browser: browser.find_element(By.CSS_SELECTOR, f"#{part} {selector}").text)
 
 
-def test_an_order_that_the_api_cancels_is_shown_with_its_trace(screen):
+def test_an_order_that_the_api_cancels_is_shown(screen, stack):
     screen.click("by API")
     screen.shows("messages", r"\d\d:\d\d:\d\d UTC PUT /orders/109: 200 OK")
     screen.shows("orders", "109 IGNORE")
+    stack.put_order(
+        108
+    )  # the emulator may take what a function wrote last only when it calls the function again
     screen.shows("results", r"api 109 cancelled 1 \d+")
-    screen.shows("trace", r"api handler .* cancel_order: cancelled .* PUT /orders: 200 [\d.]+ ms")
 
 
 def test_while_a_call_waits_for_its_answer_the_other_buttons_say_what_they_did(screen, clopos):
@@ -117,16 +138,12 @@ def test_while_a_call_waits_for_its_answer_the_other_buttons_say_what_they_did(s
     screen.shows("messages", "PUT /orders/109: 200 OK")
 
 
-def test_a_webhook_is_signed_with_the_present_secret_and_its_trace_leads_over_the_queue(
-    screen, stack, secretsmanager
-):
+def test_a_webhook_is_signed_with_the_present_secret(screen, stack, secretsmanager):
     secret = base64.b64encode(b"new-and-not-a-real-secret-32-b.").decode()
     secretsmanager.put_secret_value(SecretId=stack.outputs["WebhookSecretArn"], SecretString=secret)
     screen.click("by webhook")
     screen.shows("messages", "POST /webhooks/cancellations: 202 Accepted")
     screen.shows("outcomes", r"109 cancelled queue msg_\w+")
-    screen.wait(lambda b: b.find_element(By.XPATH, "//tr[td='queue'][td='109'][td[b='cancelled']]")).click()
-    screen.shows("trace", r"webhook handler .* queue [\d.]+ ms queue handler .* PUT /orders: 200")
 
 
 @pytest.mark.parametrize(
@@ -149,18 +166,20 @@ def test_orders_wait_while_clopos_fails_in_any_way_and_its_words_are_shown(scree
     screen.shows("orders", "109 IGNORE")
 
 
-def test_a_call_that_clopos_does_not_answer_is_red(screen):
+def test_a_call_that_clopos_does_not_answer_is_red(screen, stack, clopos):
     screen.click("nothing")
     screen.click("by API")
     screen.shows("messages", "PUT /orders/109: 50")
     assert "PUT /orders/109: 504" in screen.has("messages", "li.bad")
-    screen.wait(
-        lambda b: b.find_elements(By.XPATH, "//*[@id='trace']/li[@class='failed'][contains(., 'no answer')]")
-    )
+    clopos.heal()
+    stack.put_order(108)  # as above
+    assert screen.has("results", "b.failed") == "failed"
 
 
 def test_an_order_that_clopos_refuses_while_it_is_pending_is_tried_again(screen):
     screen.click("refused at first")
+    code = "//*[@id='messages']//code[.='{\"order_id\": 109}']"  # between backticks in the message
+    screen.wait(lambda browser: browser.find_elements(By.XPATH, code))
     screen.shows("results", "queue 109 deferred clopos_bad_response")
     screen.shows("orders", "109 IGNORE")
 
@@ -219,45 +238,6 @@ def test_the_page_is_accessible_in_all_sizes_and_colors_and_breaks_no_word(scree
     resize(browser, WIDTHS[0])
     assert browser.execute_script(BROKEN_WORDS) == []
     resize(browser, 1280)
-
-
-def test_what_is_between_backticks_is_code(screen):
-    screen.click("by queue")
-    screen.shows("messages", r'^\S+ UTC Sent to the queue: \{"order_id": 109\}')
-    assert screen.has("messages", "code") == '{"order_id": 109}'
-
-
-def test_the_focus_is_visible_and_survives_a_refresh(screen, browser, deployed_queues):
-    queue, _ = deployed_queues
-    screen.click("by API")
-    screen.shows("results", "api 109 cancelled")
-    ActionChains(browser).send_keys(Keys.TAB).perform()  # a focus by keyboard is visible
-    name, outline = browser.execute_script(  # in one step: a refresh replaces the element at any moment
-        """
-        document.querySelector('#results button').focus();
-        return [document.activeElement.id, getComputedStyle(document.activeElement).outlineStyle];
-        """
-    )
-    assert outline == "solid"
-    queue.send({"order_id": 108})
-    screen.shows("results", "queue 108 cancelled")
-    assert browser.execute_script("return document.activeElement.id") == name
-
-
-def test_the_api_reference_is_accessible_shows_both_routes_and_leads_back(browser, url):
-    browser.get(f"{url}/api")
-    paths = (By.CLASS_NAME, "opblock-summary-path")
-    WebDriverWait(browser, WAIT_LIMIT_S).until(
-        lambda b: (
-            [path.text for path in b.find_elements(*paths)] == ["/orders/{id}", "/webhooks/cancellations"]
-        )
-    )
-    for operation in browser.find_elements(By.CLASS_NAME, "opblock-summary-control"):
-        operation.click()
-    assert not browser.find_elements(By.CSS_SELECTOR, ".authorize, .try-out, .authorization__btn")
-    assert problems(browser) == []
-    browser.find_element(By.CSS_SELECTOR, "nav a").click()
-    assert browser.current_url == f"{url}/"
 
 
 def test_nothing_comes_from_another_machine_and_nothing_goes_wrong_in_the_browser(screen, browser, url):

@@ -14,7 +14,6 @@ from typing import IO, Any, NamedTuple, cast
 
 from local.emulator.clients import ROOT_USER, aws_client
 from local.emulator.server import emulator
-from local.emulator.xray import address, open_daemon
 from local.lambda_events import environment_variables
 from local.simulator import Simulator
 from tools.bench.builds import Build
@@ -115,12 +114,7 @@ class Machine:
 @contextlib.contextmanager
 def machine(build: Build, folder: Path) -> Iterator[Machine]:
     """Start everything, and stop it at the end of the block; the folder is for a copy of the build."""
-    # The traces are not read: that would take processor time from the measured processes.
-    with (
-        Simulator(tls=True) as clopos,
-        open_daemon() as daemon,
-        emulator(xray_daemon=address(daemon)) as (endpoint, _),
-    ):
+    with Simulator(tls=True) as clopos, emulator() as (endpoint, _):
         shutil.copytree(build.artifact, folder)
         # The certificate joins those of the real authorities, so that as many are loaded as in production.
         with (folder / "certifi" / "cacert.pem").open("a") as authorities:
@@ -136,8 +130,7 @@ def machine(build: Build, folder: Path) -> Iterator[Machine]:
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_ACCESS_KEY_ID": ROOT_USER.access_key,
             "AWS_SECRET_ACCESS_KEY": ROOT_USER.secret_key,
-            "AWS_XRAY_DAEMON_ADDRESS": address(daemon),
-            # The trace is sampled, so all segments are created and sent.
+            # The trace is sampled, so all segments are created and sent, though nobody receives them.
             "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
             "BENCH_TOKEN": token,
         }

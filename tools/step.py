@@ -32,66 +32,44 @@ HOST = re.compile(
 )
 
 
-class Step:
-    """A command that is run, and its progress.
+def run(command: list[str], title: str, log: Path, count: str = "", total: int = 0, unit: str = "") -> int:
+    """Run a command to its end, and return its status.
 
-    Parameters
-    ----------
-    title : str
-        What it does.
-    log : Path
-        The file for its output.
-    count : str
-        A regular expression of the lines to count; empty to count none.
-    total : int
-        The expected number of such lines.
-    unit : str
-        What is counted.
+    `count` is a regular expression of the lines of its output to count, as `unit`, up to `total`.
     """
+    counted, started, progress = 0, time.monotonic(), Progress()
 
-    def __init__(self, title: str, log: Path, count: str = "", total: int = 0, unit: str = "") -> None:
-        self._title = title
-        self._log = log
-        self._pattern = re.compile(count) if count else None
-        self._total = total
-        self._unit = unit
-        self._counted = 0
+    def described() -> str:
+        done = f"{counted} of {total} {unit}, " if counted else ""
+        return f"{title}: {done}{time.monotonic() - started:.0f} s"
 
-    def run(self, command: list[str]) -> int:
-        """Run the command to its end and return its status."""
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        progress = Progress()
-        if not sys.stderr.isatty():
-            print(self._title, file=sys.stderr, flush=True)
-        started = time.monotonic()
-        with (
-            self._log.open("w") as log,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
-        ):
-            reader = threading.Thread(target=self._read, args=(process.stdout or (), log))
-            reader.start()
-            while reader.is_alive():
-                progress.show(self._described(time.monotonic() - started))
-                reader.join(POLL_S)
-        progress.clear()
-        if sys.stderr.isatty():
-            print(self._described(time.monotonic() - started), file=sys.stderr, flush=True)
-        if process.returncode:
-            text = self._log.read_text(errors="replace")
-            print(text, file=sys.stderr)
-            if sentence := unreachable(text):
-                print(sentence, file=sys.stderr)
-        return process.returncode
-
-    def _read(self, lines: Iterable[str], log: TextIO) -> None:
+    def read(lines: Iterable[str], log_file: TextIO) -> None:
+        nonlocal counted
         for line in lines:
-            log.write(line)
-            if self._pattern and self._pattern.search(line):
-                self._counted += 1
+            log_file.write(line)
+            counted += bool(count and re.search(count, line))
 
-    def _described(self, seconds: float) -> str:
-        done = f"{self._counted} of {self._total} {self._unit}, " if self._counted else ""
-        return f"{self._title}: {done}{seconds:.0f} s"
+    if not sys.stderr.isatty():
+        print(title, file=sys.stderr, flush=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        log.open("w") as log_file,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+    ):
+        reader = threading.Thread(target=read, args=(process.stdout or (), log_file))
+        reader.start()
+        while reader.is_alive():
+            progress.show(described())
+            reader.join(POLL_S)
+    progress.clear()
+    if sys.stderr.isatty():
+        print(described(), file=sys.stderr, flush=True)
+    if process.returncode:
+        text = log.read_text(errors="replace")
+        print(text, file=sys.stderr)
+        if sentence := unreachable(text):
+            print(sentence, file=sys.stderr)
+    return process.returncode
 
 
 def unreachable(log: str) -> str | None:
@@ -114,10 +92,8 @@ def main() -> int:
     parser.add_argument("--total", type=int, default=0)
     parser.add_argument("--unit", default="")
     parser.add_argument("command", nargs="+")
-    arguments = vars(parser.parse_args())
-    command = arguments.pop("command")
     try:
-        return Step(**arguments).run(command)
+        return run(**vars(parser.parse_args()))
     except KeyboardInterrupt:  # Ctrl-C in a terminal, which the command has got as well; make says so
         Progress().clear()
         return 128 + signal.SIGINT

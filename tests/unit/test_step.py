@@ -6,12 +6,13 @@ import sys
 import pytest
 
 from local.common import ROOT
-from tools.step import Step, unreachable
+from tools import step
+from tools.step import unreachable
 
 
 def run(tmp_path, script, **arguments):
     log = tmp_path / "logs" / "step.log"
-    status = Step("Installing", log, **arguments).run([sys.executable, "-c", script])
+    status = step.run([sys.executable, "-c", script], "Installing", log, **arguments)
     return status, log.read_text()
 
 
@@ -76,16 +77,7 @@ def test_any_other_failure_is_not_blamed_on_the_network():
 
 def test_ctrl_c_ends_a_step_without_a_traceback(tmp_path):
     command = [sys.executable, "-c", "import os, signal; os.kill(os.getppid(), signal.SIGINT)"]
-    step = [
-        sys.executable,
-        "-m",
-        "tools.step",
-        "--title",
-        "Building",
-        "--log",
-        tmp_path / "log",
-        "--",
-        *command,
-    ]
-    ended = subprocess.run(step, cwd=ROOT, capture_output=True, text=True)
+    options = ["--title", "Building", "--log", tmp_path / "log", "--"]
+    run = [sys.executable, "-m", "tools.step", *options, *command]
+    ended = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (130, "Building\n")

@@ -1,7 +1,5 @@
 """Every output line of a function is a JSON object and contains no secret (`start` checks this)."""
 
-import json
-
 import pytest
 
 from tests.runtime.conftest import EVENTS, event
@@ -27,16 +25,6 @@ def test_libraries_write_json_too(start, function, logging):
     for said in ("a warning", "an error with its cause", "on the root logger"):
         assert said in lines
     assert lines.count("unhandled exception") == 2
-
-
-def test_broken_connections_leave_no_line_of_urllib3(start, clopos):
-    clopos.fail(108, "reset", "not_http", "truncated")
-    environment = start("ApiFunction", AWS_LAMBDA_LOG_LEVEL="DEBUG")
-    assert environment.invoke(event("api.json")).payload["statusCode"] == 200
-    environment.kill()
-    assert [
-        line for line in map(json.loads, environment.lines) if "_aws" not in line and "order_id" not in line
-    ] == []
 
 
 def test_the_runtimes_report_of_a_failed_refresh_is_json(start, clopos):

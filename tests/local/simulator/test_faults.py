@@ -6,8 +6,7 @@ import ssl
 import pytest
 import requests
 
-from local.common import wait_for
-from local.simulator import FAULTS, FORMS, REFUSALS, STYLES, Fault, inner_token, quoting, refusal
+from local.simulator import FORMS, Fault, inner_token, quoting, refusal
 from tests.local.simulator.conftest import IGNORE, auth, get, put
 
 
@@ -94,44 +93,6 @@ def test_a_fault_that_does_not_exist_is_an_error(clopos, fault):
 
 
 # -- what they do
-
-
-def test_every_fault_and_every_refusal_is_known_by_its_name(clopos):
-    assert all(row.fault.name == name for name, row in FAULTS.items())
-    clopos.fail(108, *FAULTS, *REFUSALS, *(f"not_found:{style}" for style in STYLES))
-
-
-@pytest.mark.parametrize(
-    ("name", "error", "status"),
-    [
-        ("reset", "Connection reset", "PENDING"),
-        ("lost_answer", "Connection reset", "IGNORE"),
-        ("reset_in_body", "Connection reset|Connection broken", "IGNORE"),
-        ("truncated", "IncompleteRead", "IGNORE"),
-        ("not_http", "BadStatusLine", "PENDING"),
-    ],
-)
-def test_a_broken_exchange_is_an_error_to_any_client(clopos, token, name, error, status):
-    clopos.fail(108, name)
-    with pytest.raises(requests.RequestException, match=error):
-        put(clopos, token)
-    assert clopos.order(108)["status"] == status
-    assert [(call.status, call.fault) for call in clopos.calls(108)] == [(None, name)]
-
-
-@pytest.mark.parametrize("fault", ["silence", "silence_after", "drip", Fault(delay=3600)], ids=str)
-def test_a_slow_answer_outlasts_the_patience_of_a_client(clopos, token, fault):
-    clopos.fail(108, fault)
-    with pytest.raises(requests.RequestException, match="Read timed out"):
-        put(clopos, token, timeout=0.3)
-    assert wait_for(lambda: clopos.calls(108), 60)
-    assert clopos.order(108)["status"] == ("PENDING" if fault == "silence" else "IGNORE")
-
-
-@pytest.mark.parametrize(("name", "length"), [("oversized", 2**20), ("bomb", 8 * 2**20)])
-def test_a_body_can_be_too_large(clopos, token, name, length):
-    clopos.fail(108, name)
-    assert len(put(clopos, token).content) >= length
 
 
 def test_a_second_answer_comes_on_the_connection_that_nobody_asked_on(clopos, token):

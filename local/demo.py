@@ -112,7 +112,7 @@ class Story:
             '{"order_id": 118}': "order_not_cancellable",
         }
         messages = [*(json.dumps({"order_id": order_id}) for order_id in good), *bad]
-        self.stack.queue.send_many(*messages)
+        self.stack.queue.send(*messages)
         show("\n".join(messages))
         dead: list[dict[str, Any]] = []
 

@@ -17,18 +17,10 @@ Json = dict[str, Any]
 def environment_variables(
     template: Mapping[str, Any], function: str, artifact: Path, references: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the variables with which Lambda starts a function, without those of its role.
+    """Return the variables with which Lambda starts a function, by its logical id, without those of its role.
 
-    Parameters
-    ----------
-    template : dict
-        The template, parsed.
-    function : str
-        The function's logical id.
-    artifact : Path
-        Its code folder.
-    references : mapping
-        The values of the variables for which the template has a reference; a parameter's is else its default.
+    `references` has the values of the variables for which the template has a reference. That of a parameter
+    is else the parameter's default.
     """
 
     def value(name: str, text: Any) -> str:

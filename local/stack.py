@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import Any, Self
 
 import requests
-from botocore.exceptions import ClientError
 
 from local.common import HOST, StackError
 from local.emulator.clients import REGION, ROOT_USER, Queue, aws_client
@@ -55,23 +54,13 @@ class LocalStack:
     settings : dict
         Settings of the simulator, see `local.simulator.Settings`.
     xray_daemon : str
-        Address and port to which the functions send their trace segments (UDP).
+        Where the functions send their traces.
     report : callable
         Called with a line of text at the beginning of each step.
-
-    Attributes
-    ----------
-    outputs : dict
-        The outputs of the stack, with addresses that can be reached from this machine, and `AwsEndpointUrl`
-        and `CloposUrl`.
-    clopos : Simulator
-        The controls of the simulator, if there is one.
-    endpoint, emulator
-        The address and the process of the emulator; the functions run in its child processes.
     """
 
-    outputs: dict[str, str]
-    clopos: Simulator
+    outputs: dict[str, str]  # with addresses on this machine, and `AwsEndpointUrl` and `CloposUrl`
+    clopos: Simulator  # if there is one
 
     def __init__(
         self,
@@ -201,20 +190,3 @@ class LocalStack:
             StackName=STACK_NAME, LogicalResourceId=logical_id
         )
         return str(described["StackResourceDetail"]["PhysicalResourceId"])
-
-    def log_lines(self, function: str) -> list[str]:
-        """Return what the function with this logical id has logged so far, oldest first."""
-        name = self.physical_id(function)
-        configuration = self.client("lambda").get_function_configuration(FunctionName=name)
-        group = configuration["LoggingConfig"]["LogGroup"]
-        try:
-            pages = list(self.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group))
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ResourceNotFoundException":  # it has not run yet
-                return []
-            raise
-        return [event["message"] for page in pages for event in page["events"]]
-
-    def logs(self, function: str) -> list[dict[str, Any]]:
-        """Return the JSON objects among `log_lines`: the lines of the code, not those of Lambda."""
-        return [json.loads(line) for line in self.log_lines(function) if line.startswith("{")]

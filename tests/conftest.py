@@ -4,6 +4,7 @@
 simulator and the emulator of the deployed stack; ``tests/deployed`` goes through the deployed stack itself.
 """
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -35,9 +36,21 @@ FUNCTIONS = ("ApiFunction", "QueueFunction", "WebhookFunction", "TokenRefreshFun
 LEAKS = re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|v1,[A-Za-z0-9+/]{43}=")
 
 
+def log_lines(stack: LocalStack, function: str) -> list[str]:
+    """Return what the function with this logical id has logged so far, oldest first."""
+    group = stack.physical_id(function.replace("Function", "LogGroup"))
+    pages = stack.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
+    return [event["message"] for page in pages for event in page["events"]]
+
+
+def logs(stack: LocalStack, function: str) -> list[Json]:
+    """Return the JSON objects among them: the lines of the code, not those of Lambda."""
+    return [json.loads(line) for line in log_lines(stack, function) if line.startswith("{")]
+
+
 def output_of_functions(stack: LocalStack, traces: Traces) -> str:
     """Return everything that the deployed functions have logged and traced."""
-    return "\n".join([*(line for name in FUNCTIONS for line in stack.log_lines(name)), *traces.segments])
+    return "\n".join([*(line for name in FUNCTIONS for line in log_lines(stack, name)), *traces.segments])
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,7 @@ import time
 
 
 class Progress:
-    """Shows one line of progress: overwritten in a terminal, repeated every few seconds in a log.
-
-    Parameters
-    ----------
-    interval_s : float
-        Seconds between two lines if they cannot be overwritten.
-    """
+    """Shows one line of progress: overwritten in a terminal, repeated every `interval_s` in a log."""
 
     def __init__(self, interval_s: float = 5) -> None:
         self._interval_s = interval_s

@@ -72,17 +72,6 @@ class Queue:
             for body in bodies
         ]
 
-    def send_many(self, *bodies: Any) -> None:
-        """Send a message for each body, ten at a time."""
-        for start in range(0, len(bodies), 10):
-            entries = [
-                {"Id": str(number), "MessageBody": _text(body)}
-                for number, body in enumerate(bodies[start : start + 10])
-            ]
-            answer = self._sqs.send_message_batch(QueueUrl=self.url, Entries=entries)
-            if answer.get("Failed"):
-                raise RuntimeError(f"the emulator did not accept all messages: {answer['Failed']}")
-
     def receive(self, *, wait_s: int = 0, hide_s: int | None = None) -> list[Json]:
         """Receive up to ten messages with all their attributes.
 

@@ -63,15 +63,8 @@ def archive(folder: Path, compression: int = 1) -> bytes:
 def deploy(client: Client, endpoint: str, stack_name: str, parameters: Mapping[str, str]) -> dict[str, str]:
     """Deploy the built template to the emulator at `endpoint`; `client` returns its client of a service.
 
-    Returns
-    -------
-    dict
-        The outputs of the stack, with addresses that can be reached from this machine.
-
-    Raises
-    ------
-    StackError
-        If there is no built template, or if the deployment fails.
+    Returns the outputs of the stack, with addresses that can be reached from this machine. Raises StackError
+    if there is no built template, or if the deployment fails.
     """
     template, cloudformation = built_template(), client("cloudformation")
     _upload_artifacts(client("s3"), template)

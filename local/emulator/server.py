@@ -22,19 +22,9 @@ START_TIMEOUT_S = 60  # usually 2 s; 15 s until its sources are compiled
 
 @contextlib.contextmanager
 def emulator(port: int = 0, xray_daemon: str = XRAY_DAEMON) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run the AWS emulator for as long as the ``with`` block lasts.
+    """Run the AWS emulator for as long as the ``with`` block lasts; yield its address and its process.
 
-    Parameters
-    ----------
-    port : int
-        The port to listen on; 0 means any free port.
-    xray_daemon : str
-        Address and port to which the functions send their trace segments (UDP).
-
-    Yields
-    ------
-    tuple of str and subprocess.Popen
-        Its address, and its process. The functions run in child processes of it.
+    Port 0 means any free one. The functions run in child processes, and send their traces to `xray_daemon`.
     """
     python = ROOT / ".venv-emulator" / "bin" / "python"
     if not python.exists():

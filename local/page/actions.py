@@ -10,12 +10,9 @@ from typing import Any
 
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
-from requests.auth import AuthBase
 
-from local.emulator.clients import REGION, ROOT_USER
 from local.simulator import AnyFault, Fault
 from local.stack import REFUSED_AT_FIRST, LocalStack
-from tools.signing import SigV4
 
 Json = dict[str, Any]
 Say = Callable[..., None]  # a text and its kind: "good" by default, "bad" or "waiting"
@@ -93,25 +90,22 @@ class Actions:
         return order_id
 
     def _cancel_by_api(self, say: Say) -> None:
-        path = f"/orders/{self._new_order()}"
-        self._call(say, "PUT", path, {"status": "IGNORE"}, SigV4(ROOT_USER, REGION))
+        order_id = self._new_order()
+        self._call(say, f"PUT /orders/{order_id}", lambda: self._stack.put_order(order_id))
 
     def _cancel_by_webhook(self, say: Say) -> None:
-        try:
-            signature = self._stack.webhook_auth()
-        except ValueError:  # the user has stored something else, which the error's text may quote
-            say("The webhook secret is not base64, so nothing can be signed with it", "bad")
-            return
-        body = {"type": "order.cancelled", "data": {"order_id": self._new_order()}}
-        self._call(say, "POST", "/webhooks/cancellations", body, signature)
+        body = json.dumps({"type": "order.cancelled", "data": {"order_id": self._new_order()}})
+        self._call(say, "POST /webhooks/cancellations", lambda: self._stack.post_webhook(body))
 
-    def _call(self, say: Say, method: str, path: str, body: Json, auth: AuthBase) -> None:
-        call = f"{method} {path}"
+    def _call(self, say: Say, call: str, send: Callable[[], requests.Response]) -> None:
         say(f"{call}: waiting for the answer", "waiting")
         try:
-            answer = self._stack.call(method, path, json.dumps(body), auth=auth)
+            answer = send()
         except requests.RequestException as error:  # the stack is stopping, or the answer is late
             say(f"{call}: no answer ({type(error).__name__})", "bad")
+            return
+        except ValueError:  # the user has stored another webhook secret, which the error's text may quote
+            say("The webhook secret is not base64, so nothing can be signed with it", "bad")
             return
         code = "" if answer.ok else f" `{answer.json().get('error', '')}`"
         seconds = answer.elapsed.total_seconds()

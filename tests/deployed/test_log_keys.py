@@ -3,7 +3,7 @@
 import re
 
 from local.common import ROOT
-from tests.conftest import FUNCTIONS, eventually
+from tests.conftest import FUNCTIONS, eventually, logs
 
 TABLE = re.compile(r"### The keys of the log\n.*?\n\n(\|.*?)\n\n", re.DOTALL)
 RARE = {"stack", "count"}  # in the lines about a bug, or about an unreachable event bus
@@ -29,7 +29,7 @@ def test_every_key_of_the_log_is_in_the_manual_and_every_key_of_the_manual_in_th
     eventually(lambda: clopos.order(109)["status"] == "IGNORE")
 
     def found():
-        lines = [line for name in FUNCTIONS for line in stack.logs(name) if "_aws" not in line]
+        lines = [line for name in FUNCTIONS for line in logs(stack, name) if "_aws" not in line]
         return {key for line in lines for key in line}
 
     eventually(lambda: documented() - found() <= RARE)

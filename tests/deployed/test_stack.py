@@ -9,7 +9,7 @@ import pytest
 
 from local.emulator.clients import REGION, ROOT_USER
 from local.stack import IGNORE
-from tests.conftest import eventually
+from tests.conftest import eventually, logs
 from tools.signing import SigV4, webhook_headers
 
 NAMES = {
@@ -91,10 +91,10 @@ def test_a_webhook_is_cancelled_at_clopos_and_can_be_followed_there_by_its_id(de
         assert webhook('{"data": {"order_id": 108}}', webhook_id=webhook_id).status_code == 202
     eventually(lambda: clopos.order(108)["status"] == "IGNORE")
     [accepted, *_] = [
-        line for line in deployed.logs("WebhookFunction") if line.get("webhook_id") == webhook_id
+        line for line in logs(deployed, "WebhookFunction") if line.get("webhook_id") == webhook_id
     ]
     done = eventually(
-        lambda: [line for line in deployed.logs("QueueFunction") if line.get("webhook_id") == webhook_id]
+        lambda: [line for line in logs(deployed, "QueueFunction") if line.get("webhook_id") == webhook_id]
     )
     assert done[0]["outcome"] == "cancelled"
     assert accepted["correlation_id"] in {line["correlation_id"] for line in done}

@@ -95,7 +95,7 @@ def scene(name: str, machine: Machine) -> Generator[int, None, list[float]]:
     queue = Queue.create(
         machine.sqs, VisibilityTimeout=str(settings["VisibilityTimeout"]), RedrivePolicy=json.dumps(redrive)
     )
-    queue.send_many(*({"order_id": order} for order in orders))
+    queue.send(*({"order_id": order} for order in orders))
     urls = {"QUEUE_URL": queue.url, "DEAD_LETTER_QUEUE_URL": dead_letters.url}
     timeout_s = {name: build.properties(name)["Timeout"] for name in ("ApiFunction", "QueueFunction")}
     with contextlib.ExitStack() as running:

@@ -2,10 +2,10 @@
 
 import base64
 import contextlib
+import itertools
 import json
 import re
 import shutil
-import sys
 
 import pytest
 import requests
@@ -203,38 +203,26 @@ def test_dead_letters_are_counted_cut_redriven_and_deleted(screen, clopos, deplo
     screen.shows("letters", "^Empty")
 
 
-def problems(browser):
-    """Return what axe-core finds at each width and in both color schemes, what does not fit in, and broken words."""
-    if sys.version_info < (3, 12):
-        pytest.skip("axe-selenium-python needs Python 3.12")
-    from axe_selenium_python import Axe
-
-    found = []
-    axe = Axe(browser)
-    axe.inject()
-    for width in WIDTHS:
-        for scheme in ("light", "dark"):
-            resize(browser, width, scheme)
-            browser.execute_async_script(TWO_FRAMES)
-            found += [
-                (width, scheme, violation["id"], node["target"], node["failureSummary"])
-                for violation in axe.run(options={"resultTypes": ["violations"]})["violations"]
-                for node in violation["nodes"]
-            ]
-        right = browser.execute_script("return document.scrollingElement.scrollWidth")
-        if right > width:
-            found.append((width, "scrolls sideways", right))
-    resize(browser, 1280)
-    return found
-
-
 def test_the_page_is_accessible_in_all_sizes_and_colors_and_breaks_no_word(screen, browser):
+    axe_selenium = pytest.importorskip("axe_selenium_python", reason="axe-selenium-python needs Python 3.12")
     screen.click("already accepted")
     screen.shows("letters", "order_not_cancellable")
     screen.click("403 access refused")
     screen.click("by queue")
     screen.shows("results", "deferred clopos_access_denied")
-    assert problems(browser) == []
+    axe, found = axe_selenium.Axe(browser), []
+    axe.inject()
+    for width, scheme in itertools.product(WIDTHS, ("light", "dark")):
+        resize(browser, width, scheme)
+        browser.execute_async_script(TWO_FRAMES)
+        found += [
+            (width, scheme, violation["id"], node["target"], node["failureSummary"])
+            for violation in axe.run(options={"resultTypes": ["violations"]})["violations"]
+            for node in violation["nodes"]
+        ]
+        if (right := browser.execute_script("return document.scrollingElement.scrollWidth")) > width:
+            found.append((width, "scrolls sideways", right))
+    assert found == []
     resize(browser, WIDTHS[0])
     assert browser.execute_script(BROKEN_WORDS) == []
     resize(browser, 1280)

@@ -120,24 +120,6 @@ def test_auth_gives_a_token_that_holds_the_upstreams_own_one(clopos):
     assert payload["token"].startswith("oauth_")
 
 
-@pytest.mark.parametrize(
-    ("expiry", "said"),
-    [
-        ("text", {"expires_in": "3600", "expires_at": "AT"}),
-        ("expires_in", {"expires_in": "3600"}),
-        ("milliseconds", {"expires_at": "AT000"}),
-        ("absurd", {"expires_at": str(10**400)}),
-        ("none", {}),
-    ],
-)
-def test_auth_may_tell_the_expiry_in_other_ways(clopos, expiry, said):
-    clopos.configure(expiry=expiry)
-    answer = auth(clopos).json()
-    at = str(jwt.decode(answer["token"], options={"verify_signature": False})["exp"])
-    told = {key: str(value) for key, value in answer.items() if key.startswith("expires")}
-    assert told == {key: value.replace("AT", at) for key, value in said.items()}
-
-
 def test_a_token_can_be_unknown_expired_or_revoked(clopos, token):
     assert requests.get(f"{clopos.url}/orders/108", timeout=10).json()["error"] == "Headers are missing"
     assert put(clopos, "nonsense").json()["error"] == "Invalid token"

@@ -36,21 +36,11 @@ GATEWAY_MESSAGES = {
 
 
 class Example(NamedTuple):
-    """One answer that is an error.
-
-    Attributes
-    ----------
-    status : int
-        HTTP status.
-    when : str
-        When callers get it.
-    envelope : dict
-        The body.
-    """
+    """One answer that is an error."""
 
     status: int
-    when: str
-    envelope: Json
+    when: str  # callers get it
+    envelope: Json  # the body
 
 
 def cancelled() -> Json:

@@ -24,24 +24,6 @@ FOREIGN = {
 }
 
 
-def test_an_environment_cancels_one_order_after_another(start, clopos, clopos_relay):
-    """Over one connection, and each is one line of its log."""
-    environment = start("ApiFunction")
-    ids = []
-    for number in (1, 2, 3):
-        clopos.add_order(108)
-        result = environment.invoke(event("api.json"))
-        answer = json.loads(result.payload["body"])
-        assert (result.payload["statusCode"], answer["data"]["status"]) == (200, "IGNORE")
-        assert answer["request_id"] == result.request_id
-        assert clopos.order(108)["status"] == "IGNORE"
-        assert (len(clopos.calls()), clopos_relay.opened) == (number, 1)
-        ids.append(result.request_id)
-    environment.kill()
-    orders = [line for line in map(json.loads, environment.lines) if line.get("message") == "order cancelled"]
-    assert [(line["request_id"], line["order_id"]) for line in orders] == [(each, "108") for each in ids]
-
-
 @pytest.mark.skipif(sys.version_info[:2] != RUNTIME, reason="another Python counts other calls")
 def test_a_warm_call_does_no_more_than_it_needs(start):
     """Measured in calls of functions, as `make bench` measures the CPU time."""
@@ -76,10 +58,3 @@ def test_a_foreign_event_gets_a_clear_error(start, clopos, function, expected):
     assert {name: text for name, text in said.items() if expected not in text} == {}
     assert clopos.calls() == []
     assert not environment.invoke(event(EVENTS[function])).error  # it still works
-
-
-def test_the_refresh_takes_any_event(start):
-    """A person invokes it from the console, with whatever event is there."""
-    environment = start("TokenRefreshFunction")
-    for name, sent in FOREIGN.items():
-        assert environment.invoke(sent).payload["success"] is True, name

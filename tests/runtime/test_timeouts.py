@@ -19,19 +19,6 @@ def test_an_api_call_is_answered_before_the_timeout(start, clopos):
     assert result.left_s > 0
 
 
-def test_a_batch_is_settled_before_the_timeout(start, clopos, queue):
-    clopos.add_order(109)
-    clopos.fail(108, {"delay": NEVER_S}, repeat=None)
-    _, late = queue.send({"order_id": 109}, {"order_id": 108})
-    sent = batch(queue)
-    sent["Records"].sort(
-        key=lambda record: record["messageId"] == late
-    )  # a new worker waits for its first answer
-    result = start("QueueFunction").invoke(sent, timeout_s=20)
-    assert result.payload == {"batchItemFailures": [{"itemIdentifier": late}]}
-    assert result.left_s > 0
-
-
 def test_a_batch_whose_worker_is_killed_comes_back_and_is_done(start, clopos, sqs, dead_letters, references):
     """The worker has cancelled one order, waits for another one, and has not called SQS yet."""
     queue = Queue.create(sqs, VisibilityTimeout="4")

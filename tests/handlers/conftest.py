@@ -36,7 +36,7 @@ from botocore.exceptions import ClientError
 import cancellation.aws
 import cancellation.exchange
 import cancellation.order
-from cancellation.telemetry import logger
+from cancellation.telemetry import logger, metrics
 from local.emulator.clients import Queue
 from local.lambda_events import LambdaContext, sqs_record
 from local.simulator import CREDENTIALS, CUSTOMER, inner_token
@@ -44,7 +44,6 @@ from tests.conftest import LEAKS
 from tools.signing import webhook_headers
 
 Json = dict[str, Any]
-
 
 EVENTS = Path(__file__).parents[2] / "events"
 IGNORE = '{"status": "IGNORE"}'
@@ -57,6 +56,12 @@ CONTRACT = {
     "clopos_bad_response": (502, True),
     "clopos_unavailable": (503, True),
     "clopos_timeout": (504, True),
+}
+# Of every answer: it must be neither cached nor sniffed.
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Type": "application/json",
 }
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"not-a-real-secret-but-32-bytes-!").decode()
 # Every cold start of a handler creates AWS clients; without this cache it would read the same files again.
@@ -148,16 +153,12 @@ def eights(text: str) -> set[str]:
     return {text[n : n + 8].lower() for n in range(len(text) - 7)}
 
 
-class CurrentStdout:
-    """Writes to the current standard output: pytest replaces it for each test and for each phase of a test."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(sys.stdout, name)
-
-
 @pytest.fixture
 def output(capsys, monkeypatch, clopos):
-    monkeypatch.setattr(logger.handlers[0], "stream", CurrentStdout())
+    # The current standard output: pytest replaces it for each test and for each phase of a test.
+    stream = SimpleNamespace(write=lambda text: sys.stdout.write(text), flush=lambda: sys.stdout.flush())
+    monkeypatch.setattr(logger.handlers[0], "stream", stream)
+    metrics.clear_metrics()  # of unit tests in the same process, which call no handler that writes them
     output = Output(capsys, clopos)
     yield output
     output.check_for_leaks()
@@ -313,6 +314,11 @@ class Answer:
     headers: dict[str, str]
     body: Json
 
+    @property
+    def told(self) -> tuple[int, str | None, bool | None]:
+        """What a caller's program goes by: the status, the error's code, and whether to try again."""
+        return self.status, self.body.get("error"), self.body.get("retryable")
+
 
 @pytest.fixture
 def invoke(function, output):
@@ -324,7 +330,8 @@ def invoke(function, output):
         if "statusCode" not in result:
             return result
         headers = result["headers"]
-        assert headers["Content-Type"] == "application/json"
+        assert headers.items() >= HEADERS.items()
+        assert set(headers) - {*HEADERS} <= {"Retry-After"}  # above all, nothing about CORS
         assert result["isBase64Encoded"] is False
         return Answer(result["statusCode"], headers, json.loads(result["body"]))
 

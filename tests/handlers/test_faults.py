@@ -22,21 +22,9 @@ TRANSIENT = {"rate_limited", "clopos_unavailable", "clopos_timeout"}
 FAILURES = [name for name, row in FAULTS.items() if row.error]
 BROKEN = ["reset", "lost_answer", "reset_in_body", "truncated", "not_http", "oversized", "bomb"]
 # The order is cancelled in spite of these, and nobody knows until the next attempt.
-CANCELLED = {
-    *("lost_answer", "reset_in_body", "truncated", "silence_after", "drip"),
-    *("another_order", "oversized", "bomb"),
-}
+CANCELLED = {*BROKEN[1:4], "silence_after", "drip", "another_order", "oversized", "bomb"}
 # After these no complete answer has arrived.
-UNANSWERED = {
-    "reset",
-    "lost_answer",
-    "reset_in_body",
-    "truncated",
-    "not_http",
-    "silence",
-    "silence_after",
-    "drip",
-}
+UNANSWERED = {*BROKEN[:5], "silence", "silence_after", "drip"}
 
 
 def the(name):
@@ -132,13 +120,8 @@ def test_what_becomes_of_a_message(clopos, run_batch, output, name):
     if FAULTS[name].fate == "dead-lettered":
         assert batch.fates == ["dead"]
         [dead] = batch.dead
-        assert dead["Body"] == '{"order_id": 108}'
-        reasons = {key: sent["StringValue"] for key, sent in dead["MessageAttributes"].items()}
-        assert reasons == {
-            "ErrorCode": FAULTS[name].error,
-            "ErrorMessage": line["result"]["message"],
-            "OriginalMessageId": batch.ids[0],
-        }
+        assert dead["MessageAttributes"]["ErrorCode"]["StringValue"] == FAULTS[name].error
+        assert dead["MessageAttributes"]["ErrorMessage"]["StringValue"] == line["result"]["message"]
     else:
         assert batch.fates == ["queued"]
         asked = 40 if name == "rate_limited" else 0
@@ -151,17 +134,11 @@ def test_what_becomes_of_a_message(clopos, run_batch, output, name):
 
 
 @pytest.mark.parametrize("name", [name for name in FAILURES if FAULTS[name].error in TRANSIENT])
-def test_a_fault_that_passes(clopos, call_api, run_batch, output, name):
+def test_a_fault_that_passes_is_not_noticed_by_a_caller(clopos, call_api, output, name):
     clopos.fail(108, name)
     with patience(name):
         assert call_api(108).status == 200
     assert len(clopos.calls(108)) == output.orders()[0]["attempts"] >= 2
-    clopos.add_order(108)
-    clopos.fail(108, name)
-    with patience(name):
-        assert run_batch({"order_id": 108}).fates == ["queued"]
-    assert run_batch({"order_id": 108}).fates == ["done"]
-    assert clopos.order(108)["status"] == "IGNORE"
 
 
 @pytest.mark.parametrize("strict", [False, True], ids=["lenient", "strict"])
@@ -214,10 +191,8 @@ def test_the_next_order_gets_its_own_answer(clopos, call_api, name):
     answer = call_api(109)
     # A second answer that nobody asked for, after a clean one, cannot be told from an honest one: but it is another
     # order's, and never final.
-    assert answer.body["error"] in (
-        "order_not_cancellable",
-        *["clopos_bad_response"][: name == "second_answer"],
-    )
+    assert answer.body["error"] in ("order_not_cancellable", "clopos_bad_response")
+    assert answer.body["error"] == "order_not_cancellable" or name == "second_answer"
     assert clopos.order(109)["status"] == "DELIVERED"
 
 
@@ -231,10 +206,8 @@ def test_an_answer_that_comes_too_late_for_its_own_order_is_not_final_for_anothe
     clopos.fail(109, Fault(delay=1))
     assert run_batch({"order_id": 108}, age_s=1).fates == ["done"]
     fates = [run_batch({"order_id": 109}, age_s=1).fates for _ in range(2)]
-    assert fates in (
-        [["queued"], ["done"]],
-        [["done"], ["done"]],
-    )  # the latter if the test itself was too late
+    assert fates[1] == ["done"]
+    assert fates[0] in (["queued"], ["done"])  # the latter if the test itself was too late
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
@@ -289,11 +262,7 @@ def test_while_clopos_cannot_be_reached_nothing_is_sent(
             not_tls = clopos.url.replace("http:", "https:")
             environment("CLOPOS_BASE_URL", not_tls if where == "not TLS" else clopos.tls_url)
         answer = call_api(108)
-        assert (answer.status, answer.body["error"], answer.body["upstream"]) == (
-            503,
-            "clopos_unavailable",
-            None,
-        )
+        assert (*answer.told, answer.body["upstream"]) == (503, "clopos_unavailable", True, None)
         assert run_batch({"order_id": 108}).fates == ["queued"]
     assert clopos.calls(method=None) == []  # least of all a token
 

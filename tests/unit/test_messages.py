@@ -6,6 +6,7 @@ from base64 import b64encode
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from cancellation.errors import CancelError
 from cancellation.http_api import parse_request
@@ -213,10 +214,10 @@ def test_the_type_that_is_named_is_cut_short_and_printable():
     assert len(refused.value.message) < 1000
 
 
-@given(bodies)
-def test_a_message_names_an_order_or_is_invalid(body):
+@given(bodies, st.sampled_from([parse_message, parse_webhook]))
+def test_a_message_names_an_order_or_is_invalid(body, parse):
     try:
-        order = parse_message(body, TYPES)
+        order = parse(body, TYPES)
     except CancelError as exc:
         assert exc.code == "invalid_request"  # noqa: PT017
     else:

@@ -174,6 +174,16 @@ def test_a_batch_without_time_makes_no_call(clopos, run_batch, output):
     assert output.orders()[0]["result"]["error"] in ("clopos_timeout", "token_unavailable")
 
 
+def test_the_first_probe_that_is_answered_ends_an_outage_for_the_whole_batch(
+    clopos, run_batch, function, output
+):
+    clopos.add_orders(range(1, 4))
+    clopos.fail_all("unavailable", repeat=3)
+    assert run_batch(*({"order_id": n} for n in range(1, 4)), remaining_s=30).fates == ["done"] * 3
+    assert [line["attempts"] for line in output.orders()] == [2, 2, 2]
+    assert not function("queue_worker").outage.is_on
+
+
 def test_a_message_whose_turn_does_not_come_in_time_waits_on_the_queue_until_then(clopos, run_batch, output):
     clopos.add_orders(range(1, 4))
     clopos.fail(1, Fault(429, {"success": False}, {"RateLimit-Remaining": "0", "RateLimit-Reset": "50"}))

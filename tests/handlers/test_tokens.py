@@ -142,6 +142,14 @@ def test_a_hundred_callers_wait_for_one_slow_refresh(clopos, token_secret, outpu
     output.secrets.add(renewed[0])
 
 
+def test_a_token_that_another_thread_has_found_meanwhile_costs_no_call(clopos, token_secret, aws_calls):
+    old, worker = parse_token(clopos.issue_token()), Tokens(token_secret.arn, "refresh")
+    token_secret(clopos.issue_token())
+    found = worker.renew(old, Deadline.after(20))
+    aws_calls.clear()
+    assert (worker.renew(old, Deadline.after(20)), aws_calls) == (found, [])
+
+
 def test_a_failed_refresh_is_not_repeated_by_every_caller(clopos, token_secret):
     clopos.fail_auth("unavailable", repeat=None)
     failures = renew_side_by_side(token_secret, clopos, 10, threads=2, deadline_s=4)

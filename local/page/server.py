@@ -1,4 +1,4 @@
-"""Serve the page on a port of this machine."""
+"""Serve the page and the API reference on a port of this machine."""
 
 import contextlib
 import json
@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from aws_lambda_powertools.event_handler.openapi import swagger_ui
+
 from local.browser_guard import refusal
-from local.common import HOST
+from local.common import HOST, ROOT
 from local.page.actions import STOPPED, Actions
 from local.page.state import State
 from local.stack import LocalStack
 
-HERE = Path(__file__).parent
+HERE, SWAGGER_UI = Path(__file__).parent, Path(swagger_ui.__file__).parent
 FILES = {
     "/": (HERE / "index.html", "text/html"),
     "/page.js": (HERE / "page.js", "text/javascript"),
     "/style.css": (HERE / "style.css", "text/css"),
+    "/api": (HERE / "api.html", "text/html"),
+    "/swagger-ui.css": (SWAGGER_UI / "swagger-ui.min.css", "text/css"),
+    "/swagger-ui.js": (SWAGGER_UI / "swagger-ui-bundle.min.js", "text/javascript"),
 }
 
 
@@ -40,6 +45,10 @@ def serve(stack: LocalStack, port: int = 0) -> Iterator[str]:
         def do_GET(self) -> None:
             if self.path == "/state":
                 self._answer_state()
+            elif self.path == "/openapi.json":
+                description = json.loads((ROOT / "docs" / "openapi.json").read_text())
+                description.pop("webhooks", None)  # events, which nobody can call
+                self._answer_json(description)
             elif self.path in FILES:
                 path, media_type = FILES[self.path]
                 self._answer(200, f"{media_type}; charset=utf-8", path.read_bytes())

@@ -203,13 +203,9 @@ def test_dead_letters_are_counted_cut_redriven_and_deleted(screen, clopos, deplo
     screen.shows("letters", "^Empty")
 
 
-def test_the_page_is_accessible_in_all_sizes_and_colors_and_breaks_no_word(screen, browser):
+def problems(browser):
+    """Return what axe-core finds at each width and in both color schemes, and what does not fit in."""
     axe_selenium = pytest.importorskip("axe_selenium_python", reason="axe-selenium-python needs Python 3.12")
-    screen.click("already accepted")
-    screen.shows("letters", "order_not_cancellable")
-    screen.click("403 access refused")
-    screen.click("by queue")
-    screen.shows("results", "deferred clopos_access_denied")
     axe, found = axe_selenium.Axe(browser), []
     axe.inject()
     for width, scheme in itertools.product(WIDTHS, ("light", "dark")):
@@ -222,7 +218,17 @@ def test_the_page_is_accessible_in_all_sizes_and_colors_and_breaks_no_word(scree
         ]
         if (right := browser.execute_script("return document.scrollingElement.scrollWidth")) > width:
             found.append((width, "scrolls sideways", right))
-    assert found == []
+    resize(browser, 1280)
+    return found
+
+
+def test_the_page_is_accessible_in_all_sizes_and_colors_and_breaks_no_word(screen, browser):
+    screen.click("already accepted")
+    screen.shows("letters", "order_not_cancellable")
+    screen.click("403 access refused")
+    screen.click("by queue")
+    screen.shows("results", "deferred clopos_access_denied")
+    assert problems(browser) == []
     resize(browser, WIDTHS[0])
     assert browser.execute_script(BROKEN_WORDS) == []
     resize(browser, 1280)
@@ -252,6 +258,22 @@ def test_the_state_contains_no_secret(screen, url, stack, secretsmanager):
         secret = secretsmanager.get_secret_value(SecretId=stack.outputs[output])["SecretString"]
         values = json.loads(secret).values() if secret.startswith("{") else [secret]
         assert not [value for value in values if isinstance(value, str) and value in state], output
+
+
+def test_the_api_reference_is_accessible_shows_both_routes_and_leads_back(browser, url):
+    browser.get(f"{url}/api")
+    paths = (By.CLASS_NAME, "opblock-summary-path")
+    WebDriverWait(browser, WAIT_LIMIT_S).until(
+        lambda b: (
+            [path.text for path in b.find_elements(*paths)] == ["/orders/{id}", "/webhooks/cancellations"]
+        )
+    )
+    for operation in browser.find_elements(By.CLASS_NAME, "opblock-summary-control"):
+        operation.click()
+    assert not browser.find_elements(By.CSS_SELECTOR, ".authorize, .try-out, .authorization__btn")
+    assert problems(browser) == []
+    browser.find_element(By.CSS_SELECTOR, "nav a").click()
+    assert browser.current_url == f"{url}/"
 
 
 def test_a_stack_that_has_stopped_looks_stopped(screen, browser, served):

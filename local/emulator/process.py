@@ -27,8 +27,9 @@ def end_with_parent(folder: str) -> None:
 
 
 def run() -> None:
-    """Run the emulator with two patches that it has no settings for: parameters and the browser guard."""
+    """Run the emulator with what it has no settings for: parameters, whole logs and the browser guard."""
     transform_with_values()
+    wait_for_last_lines()
     guarded = runpy.run_path(str(Path(__file__).parents[1] / "browser_guard.py"))["guarded"]
     import ministack.app as emulator  # takes a second, and the thread below must run by then
 
@@ -65,6 +66,15 @@ def transform_with_values() -> None:
 
     for caller in ("changesets", "handlers"):
         vars(import_module(f"{package}.{caller}"))["_apply_transforms"] = transform_template
+
+
+def wait_for_last_lines() -> None:
+    """Make the emulator wait longer for what a function writes: 20 ms after a line, 0.5 s for the first one.
+
+    After 5 and 50 ms, a busy machine's lines come too late, and appear with the next invocation or never.
+    """
+    worker = import_module("ministack.core.lambda_runtime").Worker
+    worker._drain_stderr_bounded.__defaults__ = (0.5, 0.02, 1.0)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,9 @@ def test_the_local_stack_is_found_on_any_port(tmp_path, monkeypatch):
 )
 def test_a_target_passes_on_its_options(monkeypatch, target, command):
     monkeypatch.delenv("STACK", raising=False)
-    printed = subprocess.run(["make", "-n", *target.split()], capture_output=True, text=True).stdout
+    printed = subprocess.run(
+        ["make", "-n", "--no-print-directory", *target.split()], capture_output=True, text=True
+    ).stdout
     assert printed.partition("tools.operate ")[2].split() == command.split()
 
 

@@ -109,7 +109,7 @@ def test_a_token_that_stays_refused_is_access_denied_and_does_not_create_many_ve
             401,
             "Invalid token",
         )
-        assert run_batch({"order_id": 108}).fates == ["queued"]
+    assert run_batch({"order_id": 108}).fates == ["queued"]
     assert [operation for operation, _ in aws_calls].count("PutSecretValue") <= 1
 
 

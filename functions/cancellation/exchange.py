@@ -78,7 +78,7 @@ class Connections(threading.local):
     ) -> Exchange:
         """Send a request with a JSON body (None for no body), and wait for the answer until the deadline.
 
-        The request runs in a thread of its own: requests bounds the time between two bytes and for each
+        The request runs in another thread: requests bounds the time between two bytes and for each
         address, but neither DNS nor the whole. After a timeout, thread and connection are left behind.
         """
         started_at, started = time.time(), time.monotonic()

@@ -15,6 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from cancellation.aws import AWS_ERRORS, CACHE_S, Secret, SecretUnreadable
+from cancellation.clopos import MAX_LIFETIME_S
 from cancellation.deadline import Deadline
 from cancellation.errors import ERROR_KINDS, CancelError
 from cancellation.telemetry import logger, metrics
@@ -28,8 +29,6 @@ POLL_S = 1.0  # only one refresh runs at a time; while another one is running, t
 REFRESH_CONFIG = Config(
     connect_timeout=1, read_timeout=16, retries={"mode": "standard", "total_max_attempts": 1}
 )
-
-MAX_TIME = 365 * 24 * 60 * 60  # seconds from now; an expiry beyond it is a mistake, such as milliseconds
 
 UNUSABLE = "the token secret holds no token"
 
@@ -72,7 +71,7 @@ def parse_token(secret: str) -> Token | None:
             value, expires_at = value.get("token"), value.get("expires_at")
     if not isinstance(value, str) or not _TOKEN.fullmatch(value.strip()):
         return None
-    is_time = type(expires_at) in (int, float) and expires_at <= time.time() + MAX_TIME
+    is_time = type(expires_at) in (int, float) and expires_at <= time.time() + MAX_LIFETIME_S
     return Token(value.strip(), float(expires_at) if is_time else None)
 
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cancellation import clopos
-from cancellation.clopos import CREDENTIALS, Clopos
+from cancellation.clopos import CREDENTIALS, MAX_LIFETIME_S, Clopos
 from cancellation.deadline import Deadline
 from cancellation.errors import CancelError
 from cancellation.exchange import Exchange
-from cancellation.tokens import MAX_TIME, Token, Tokens, parse_token
+from cancellation.tokens import Token, Tokens, parse_token
 from tests.strategies import values
 from tests.unit.conftest import ACCESS_DENIED
 
@@ -28,8 +28,8 @@ KEYS = dict.fromkeys(CREDENTIALS, "fake-credential")
         ('"abc.def"', None),
         ('{"token": " abc.def\\n"}', None),
         ('{"token": "abc.def", "expires_at": 1767852332}', 1767852332),
-        (f'{{"token": "abc.def", "expires_at": {NOW + MAX_TIME}}}', NOW + MAX_TIME),
-        (f'{{"token": "abc.def", "expires_at": {NOW + MAX_TIME + 1}}}', None),
+        (f'{{"token": "abc.def", "expires_at": {NOW + MAX_LIFETIME_S}}}', NOW + MAX_LIFETIME_S),
+        (f'{{"token": "abc.def", "expires_at": {NOW + MAX_LIFETIME_S + 1}}}', None),
         (f'{{"token": "abc.def", "expires_at": {NOW * 1000}}}', None),  # milliseconds
         (f'{{"token": "abc.def", "expires_at": {"9" * 400}}}', None),
         ('{"token": "abc.def", "expires_at": true}', None),
